@@ -1,0 +1,55 @@
+# vera-worker: everything a newcomer needs, with nothing but Python >= 3.11 and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve test lint unit test-all torture bench lock clean
+
+help:            ## what can be done here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(READY)    ## install, start a worker, push a real workload through it, show the result
+	$(BIN)/vera-worker demo
+
+serve: $(READY)  ## install and run the worker in the foreground
+	$(BIN)/vera-worker serve
+
+test: lint unit  ## all checks: style, types, import rules, tests with coverage
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-all: $(READY)  ## the tests on every interpreter that this machine has
+	tests/every_python
+
+torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
+	VERA_TORTURE=1 $(BIN)/python -m pytest -m torture --timeout=7200
+
+bench: $(READY)     ## measure this machine's limits and how near the worker comes to them
+	$(BIN)/python bench/limits.py
+	$(BIN)/python bench/dispatch.py
+	$(BIN)/python bench/http.py
+
+lock: $(READY)      ## pin every dependency anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --upgrade pyproject.toml -o requirements/runtime.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --upgrade --extra dev pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
