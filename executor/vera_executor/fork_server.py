@@ -1,0 +1,59 @@
+"""The fork server: parent and guardian of all executors.
+
+multiprocessing's fork server imports this module once, before it forks the first executor. Here it
+imports the task modules, so that every executor starts with them loaded, and takes on a second
+duty: when the supervisor dies, even by SIGKILL, the server's end-of-file makes it leave, and on its
+way out it kills every executor and all that they started. It runs no task, so nothing a task does
+(a held GIL, blocked signals, a double fork) can keep it from that.
+"""
+
+import atexit
+import importlib
+import multiprocessing.forkserver
+import os
+import warnings
+from contextlib import suppress
+from typing import Any, Final
+
+from vera_worker import process_tree
+
+#: Names of the modules to import here, comma-separated; the launcher sets it for the server alone.
+PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
+
+#: The fork server's pid, known to every executor that it forks.
+PID: Final = os.getpid()
+
+
+def _install() -> None:
+    process_tree.become_subreaper()
+    atexit.register(_kill_everyone)
+    # Orphans of dead executors become our children and are reaped as "unexpected": they are not.
+    warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
+    for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
+        # An executor imports it again and reports what is wrong.
+        with suppress(BaseException):
+            importlib.import_module(module)
+
+
+def _kill_everyone() -> None:
+    if os.getpid() == PID:  # and not in a process that a task forked
+        process_tree.kill_descendants(PID)
+
+
+def leave_to_the_server() -> None:
+    """In an executor: let the server see the supervisor's death, and die with the server.
+
+    The server reads the supervisor's death as end-of-file of a pipe of which multiprocessing hands
+    every child the write end; kept open, each busy executor would keep the server alive.
+    """
+    server: Any = multiprocessing.forkserver._forkserver  # noqa: SLF001 - no public way to it
+    if server._forkserver_alive_fd is not None:  # noqa: SLF001
+        os.close(server._forkserver_alive_fd)  # noqa: SLF001
+        server._forkserver_alive_fd = None  # noqa: SLF001
+    process_tree.die_with_parent()
+    if os.getppid() != PID:
+        os._exit(0)
+
+
+if PRELOAD_VARIABLE in os.environ:
+    _install()

@@ -1,0 +1,173 @@
+"""The life of an executor: load the functions, say so, then run one task after another."""
+
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from contextlib import suppress
+from typing import Final, NoReturn, Protocol
+
+import msgspec
+
+from vera_executor import fork_server, loading
+from vera_executor.outcome import attempt
+from vera_executor.streams import Streams
+from vera_executor.surroundings import Surroundings
+from vera_worker import context, process_tree, wire
+from vera_worker.errors import FrameError, ModuleLoadError
+from vera_worker.framing import FrameReader
+from vera_worker.tasks import Cause
+
+#: Dumps the stacks of all threads; a real-time signal, which no library uses by habit.
+STACK_SIGNAL: Final = signal.SIGRTMIN + 7
+
+_RECEIVE_BYTES: Final = 256 * 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an executor is told when it starts."""
+
+    modules: tuple[str, ...]
+    max_payload_bytes: int
+    max_result_bytes: int
+
+
+class SentFd(Protocol):
+    """A descriptor on its way into the child."""
+
+    def detach(self) -> int:
+        """Return it as this process's own."""
+
+
+def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) -> None:
+    """Serve tasks from `link` until it closes.
+
+    `output` takes what tasks print, `stack` the stacks that are dumped before a kill.
+    """
+    fork_server.leave_to_the_server()
+    os.setsid()  # out of reach of the terminal's Ctrl-C: the supervisor decides who stops
+    process_tree.become_subreaper()
+    streams, stack_fd = Streams(output.detach()), stack.detach()
+    faulthandler.enable(stack_fd)
+    faulthandler.register(STACK_SIGNAL, file=stack_fd, all_threads=True)
+    channel = Channel(link, settings.max_payload_bytes + wire.ENVELOPE_BYTES)
+    try:
+        handlers = loading.load(settings.modules)
+    except ModuleLoadError as error:
+        channel.send(wire.LoadFailed(error.module, error.reason, error.traceback))
+        return
+    executor = Executor(channel, handlers, streams, settings.max_result_bytes)
+    channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
+    executor.serve()
+
+
+class Channel:
+    """The child's blocking end of the link."""
+
+    def __init__(self, link: socket.socket, max_payload_bytes: int) -> None:
+        self._link = link
+        self._frames = FrameReader(max_payload_bytes)
+        self._received: deque[wire.ToExecutor] = deque()
+
+    def send(self, message: wire.FromExecutor) -> None:
+        """Send `message` whole; where the link is gone, so is the reason to live."""
+        try:
+            self._link.sendall(wire.pack(message))
+        except OSError:
+            leave()
+
+    def receive(self) -> wire.ToExecutor:
+        """Return the next message, waiting for it."""
+        while not self._received:
+            self._take(0)
+        return self._received.popleft()
+
+    def stop_received(self) -> bool:
+        """Return whether the supervisor has asked the running task to stop; does not wait."""
+        with suppress(BlockingIOError):
+            self._take(socket.MSG_DONTWAIT)
+        return any(isinstance(message, wire.Stop) for message in self._received)
+
+    def _take(self, flags: int) -> None:
+        try:
+            data = self._link.recv(_RECEIVE_BYTES, flags)
+            if not data:
+                leave()
+            self._received.extend(map(wire.decode_to_executor, self._frames.feed(data)))
+        except BlockingIOError:
+            raise
+        except (OSError, FrameError, msgspec.MsgspecError):
+            leave()
+
+
+class Executor:
+    """Runs one task at a time and keeps the process fit for the next."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        handlers: dict[str, loading.Handler],
+        streams: Streams,
+        max_result_bytes: int,
+    ) -> None:
+        self._channel = channel
+        self._handlers = handlers
+        self._streams = streams
+        self._max_result_bytes = max_result_bytes
+        self._surroundings = Surroundings()
+
+    def serve(self) -> None:
+        """Do what the supervisor says until it says Retire."""
+        while True:
+            message = self._channel.receive()
+            match message:
+                case wire.Assign():
+                    self._channel.send(self._run(message))
+                case wire.Stop():
+                    pass  # it came too late: that task has ended
+                case wire.Ping():
+                    self._channel.send(wire.Pong())
+                case wire.Retire():
+                    return
+
+    def _run(self, assign: wire.Assign) -> wire.Returned | wire.Raised:
+        handler = self._handlers.get(assign.function)
+        if handler is None:
+            return _unknown(assign)
+        current = context.TaskContext(
+            assign.task_id,
+            assign.attempt,
+            assign.timeout_s,
+            send_progress=lambda fraction, message: self._channel.send(
+                wire.Reported(assign.task_id, assign.attempt, fraction, message)
+            ),
+            poll_stop=self._channel.stop_received,
+        )
+        context.enter(current)
+        try:
+            outcome = attempt(assign, handler.function, self._max_result_bytes)
+        finally:
+            context.enter(None)
+        current.flush_progress()
+        self._streams.flush()
+        self._streams.restore()
+        unfit = self._surroundings.restore()
+        if unfit is None and not self._streams.intact:
+            unfit = "the task closed or replaced its standard output"
+        return outcome if unfit is None else msgspec.structs.replace(outcome, unfit=unfit)
+
+
+def leave() -> NoReturn:
+    """End this process and all that it started, at once and without clean-up of a task's code."""
+    process_tree.kill_descendants(os.getpid())
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _unknown(assign: wire.Assign) -> wire.Raised:
+    message = f"function {assign.function!r} is not registered in this executor"
+    return wire.Raised(
+        assign.task_id, assign.attempt, Cause.EXCEPTION, "UnknownFunction", message, "", 0.0, 0.0
+    )

@@ -1,0 +1,133 @@
+"""`@task`, and what a worker needs to know of a function to call it."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from vera_worker.tasks import Isolation, Priority
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_MARK = "__vera_task__"
+
+
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits and habits of one function; None leaves it to the configuration."""
+
+    name: str | None = None
+    #: Seconds that one attempt may take.
+    timeout: float | None = None
+    #: Bytes that one attempt may use.
+    memory: int | None = None
+    max_retries: int | None = None
+    #: Seconds before the first retry.
+    retry_delay: float | None = None
+    priority: Priority | None = None
+    max_concurrency: int | None = None
+    isolation: Isolation | None = None
+    #: False: never start it a second time, even when the worker was lost while it ran.
+    idempotent: bool = True
+
+
+class Parameter(msgspec.Struct, frozen=True, gc=False):
+    """One parameter of a function."""
+
+    name: str
+    #: The name of its `inspect.Parameter.kind`, e.g. "POSITIONAL_OR_KEYWORD".
+    kind: str
+    required: bool
+
+
+class FunctionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered function as the parent sees it; the function itself stays in the executors."""
+
+    name: str
+    module: str
+    #: As it reads in the source, e.g. "(path: str, *, limit: int = 10) -> int".
+    signature: str
+    #: First line of the docstring.
+    doc: str
+    parameters: tuple[Parameter, ...]
+    options: TaskOptions = TaskOptions()
+
+
+@overload
+def task(function: _F, /) -> _F: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    memory: int | None = None,
+    max_retries: int | None = None,
+    retry_delay: float | None = None,
+    priority: str | None = None,
+    max_concurrency: int | None = None,
+    isolation: str | None = None,
+    idempotent: bool = True,
+) -> Callable[[_F], _F]: ...
+def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Mark a function of a task module as callable by clients, with limits of its own.
+
+    Public functions of a task module need no mark. With it, a function may carry another name,
+    be private or imported, and say its `timeout` (seconds), `memory` (bytes), `max_retries`,
+    `retry_delay` (seconds), `priority`, `max_concurrency`, `isolation`, and whether it is
+    `idempotent`. The function itself is returned, so it can be called as before.
+    """
+    chosen = msgspec.convert(options, TaskOptions)
+
+    def mark(function: _F) -> _F:
+        setattr(function, _MARK, chosen)
+        return function
+
+    return mark if function is None else mark(function)
+
+
+def options_of(function: Callable[..., Any]) -> TaskOptions | None:
+    """Return what `@task` said of `function`; None where it is not marked."""
+    options: TaskOptions | None = getattr(function, _MARK, None)
+    return options
+
+
+def describe(function: Callable[..., Any]) -> FunctionInfo:
+    """Return what the parent needs to know of `function`; raise ValueError without a signature."""
+    options = options_of(function) or TaskOptions()
+    signature = inspect.signature(function)
+    doc = inspect.getdoc(function) or ""
+    return FunctionInfo(
+        name=options.name or function.__name__,
+        module=function.__module__,
+        signature=str(signature),
+        doc=doc.partition("\n")[0],
+        parameters=tuple(
+            Parameter(p.name, p.kind.name, p.default is p.empty)
+            for p in signature.parameters.values()
+        ),
+        options=options,
+    )
+
+
+class CallCheck:
+    """Says whether arguments fit a function, without having the function."""
+
+    def __init__(self, parameters: tuple[Parameter, ...]) -> None:
+        empty = inspect.Parameter.empty
+        self._signature = inspect.Signature(
+            [
+                inspect.Parameter(
+                    p.name,
+                    getattr(inspect.Parameter, p.kind),
+                    default=empty if p.required or p.kind.startswith("VAR_") else None,
+                )
+                for p in parameters
+            ]
+        )
+
+    def fault(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+        """Return what is wrong with a call in Python's own words, or None."""
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            return str(error)
+        return None

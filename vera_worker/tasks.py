@@ -1,0 +1,117 @@
+"""What a task is, what became of it, and how an attempt can end badly."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from vera_worker.lifecycle import TERMINAL, Status
+
+
+class Priority(StrEnum):
+    """The four classes of the queue, most urgent first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+#: Rank of each class: 0 goes first.
+RANK: Final = {priority: rank for rank, priority in enumerate(Priority)}
+
+
+class Isolation(StrEnum):
+    """How far an attempt is kept from others of the same executor."""
+
+    POOLED = "pooled"
+    FRESH = "fresh"
+    SANDBOXED = "sandboxed"
+
+
+class Cause(StrEnum):
+    """Why an attempt ended badly."""
+
+    EXCEPTION = "exception"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+    MEMORY = "memory"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNSERIALISABLE_RESULT = "unserialisable_result"
+    WORKER_LOST = "worker_lost"
+    INTERRUPTED = "interrupted"
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One accepted submission; nothing of it ever changes."""
+
+    task_id: str
+    function: str
+    #: The JSON object `{"function", "args", "kwargs"}` as it was sent.
+    payload: bytes
+    priority: Priority
+    #: Seconds that one attempt may take.
+    timeout_s: float
+    #: When it was accepted, seconds since the epoch.
+    queued_at: float
+    max_retries: int = 0
+    #: Seconds before the first retry; doubled for each further one.
+    retry_delay_s: float = 1.0
+    #: Not to be started before, and not after; seconds since the epoch.
+    run_at: float | None = None
+    expires_at: float | None = None
+    tags: tuple[str, ...] = ()
+    #: Any JSON, as it was sent.
+    metadata: bytes | None = None
+    #: What makes two submissions of one id the same submission.
+    digest: bytes = b""
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The death certificate of one attempt; what does not apply is None."""
+
+    cause: Cause
+    #: One sentence.
+    message: str
+    type: str | None = None
+    traceback: str | None = None
+    exit_code: int | None = None
+    #: Name of the signal that ended the executor, e.g. "SIGSEGV".
+    signal: str | None = None
+    timeout_s: float | None = None
+    limit_mb: float | None = None
+    peak_memory_mb: float | None = None
+    cpu_seconds: float | None = None
+    duration_s: float | None = None
+    #: The Python stacks of all threads just before the kill.
+    stack: str | None = None
+    output_tail: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """What a running task last said of itself."""
+
+    fraction: float | None
+    message: str | None
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """A task and what became of it, as the store keeps it."""
+
+    task: Task
+    status: Status = Status.QUEUED
+    #: The attempt that runs or ran last, from 1; 0 before the first.
+    attempt: int = 0
+    started_at: float | None = None
+    completed_at: float | None = None
+    #: The result as JSON.
+    result: bytes | None = None
+    failure: Failure | None = None
+    #: Captured stdout and stderr of the last attempt.
+    output: bytes = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in TERMINAL
