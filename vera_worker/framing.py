@@ -6,8 +6,8 @@ The checksum tells our frames from bytes that a task wrote to the wrong file des
 """
 
 import struct
-import zlib
 from typing import Final
+from zlib import crc32
 
 from vera_worker.errors import FrameError
 
@@ -17,7 +17,7 @@ HEADER_BYTES: Final = _HEADER.size
 
 def encode_frame(payload: bytes) -> bytes:
     """Return `payload` as one frame."""
-    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+    return _HEADER.pack(len(payload), crc32(payload)) + payload
 
 
 class FrameReader:
@@ -34,6 +34,11 @@ class FrameReader:
     def feed(self, data: bytes) -> list[bytes]:
         """Take `data` from the stream and return the payloads it completes; raise FrameError."""
         buffer = self._buffer
+        if not buffer and len(data) >= HEADER_BYTES:
+            length, checksum = _HEADER.unpack_from(data)
+            payload = data[HEADER_BYTES:]
+            if length == len(payload) <= self._max_payload_bytes and crc32(payload) == checksum:
+                return [payload]  # the usual case: one whole frame
         buffer += data
         payloads: list[bytes] = []
         start = 0
@@ -47,7 +52,7 @@ class FrameReader:
             if len(buffer) < end:
                 break
             payload = bytes(buffer[start + HEADER_BYTES : end])
-            if zlib.crc32(payload) != checksum:
+            if crc32(payload) != checksum:
                 raise FrameError("a frame does not match its checksum")
             payloads.append(payload)
             start = end

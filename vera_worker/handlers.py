@@ -12,7 +12,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__vera_task__"
 
 
-class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits and habits of one function; None leaves it to the configuration."""
 
     name: str | None = None
@@ -123,9 +123,16 @@ class CallCheck:
                 for p in parameters
             ]
         )
+        # Names that keywords may bear as well. Older versions of Signature.bind() refuse them.
+        takes_any_keyword = any(p.kind == "VAR_KEYWORD" for p in parameters)
+        self._free_names = frozenset(
+            p.name for p in parameters if p.kind == "POSITIONAL_ONLY" and takes_any_keyword
+        )
 
     def fault(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
         """Return what is wrong with a call in Python's own words, or None."""
+        if self._free_names:
+            kwargs = {name: kwargs[name] for name in kwargs if name not in self._free_names}
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:

@@ -92,5 +92,6 @@ def _tree(pid: int, spare: Collection[int]) -> list[int]:
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:
     for pid in pids:
-        with suppress(ProcessLookupError):
+        # Gone already; or a set-uid program, which must not save all others from the signal.
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -100,6 +100,8 @@ class Record(msgspec.Struct, kw_only=True):
     """A task and what became of it, as the store keeps it."""
 
     task: Task
+    #: Its place in the order of acceptance, given by the store.
+    number: int = 0
     status: Status = Status.QUEUED
     #: The attempt that runs or ran last, from 1; 0 before the first.
     attempt: int = 0

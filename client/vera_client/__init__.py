@@ -1,0 +1,48 @@
+"""The sender's side: Client and AsyncClient, their errors, and the command line's client verbs.
+
+from vera_client import Client
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vera_client.async_client import AsyncClient
+    from vera_client.client import Client
+    from vera_client.errors import (
+        ApiProblem,
+        ClientError,
+        NotAllowed,
+        Refused,
+        StrangeAnswer,
+        TaskFailed,
+        WorkerUnreachable,
+    )
+    from vera_client.records import Function, Health, Page, TaskRecord
+
+__all__ = [
+    "ApiProblem",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Function",
+    "Health",
+    "NotAllowed",
+    "Page",
+    "Refused",
+    "StrangeAnswer",
+    "TaskFailed",
+    "TaskRecord",
+    "WorkerUnreachable",
+]
+
+# Imported when asked for: the table of verbs is read at every start, httpx seldom needed there.
+_HOMES = {"AsyncClient": "async_client", "Client": "client"} | dict.fromkeys(
+    ("Function", "Health", "Page", "TaskRecord"), "records"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -1,0 +1,1 @@
+"""The executor processes: how they are started, spoken to, watched and killed."""

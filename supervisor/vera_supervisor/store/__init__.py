@@ -1,0 +1,1 @@
+"""Where accepted tasks and what became of them are kept."""

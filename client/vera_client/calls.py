@@ -1,0 +1,161 @@
+"""Every request that a client can make, as data: the one place with paths and JSON names."""
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Generic, TypedDict, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import msgspec
+
+from vera_client.answers import Answer, as_json, as_object, as_success, as_text
+from vera_client.records import Function, Functions, Health, Page, TaskRecord
+
+T = TypeVar("T")
+
+
+class Options(TypedDict, total=False):
+    """What a submission may say beside the function and its arguments; None says nothing."""
+
+    task_id: str | None
+    #: `low`, `normal`, `high` or `critical`.
+    priority: str | None
+    #: Seconds that one attempt may take.
+    timeout: float | None
+    #: Seconds before the first start.
+    delay: float | None
+    run_at: datetime | str | None
+    expires_at: datetime | str | None
+    max_retries: int | None
+    retry_delay: float | None
+    #: `cpu_cores`, `memory_mb`, `gpus`.
+    requirements: Mapping[str, float] | None
+    tags: Sequence[str] | None
+    metadata: Any
+
+
+class Which(TypedDict, total=False):
+    """Which tasks to list; None does not choose."""
+
+    status: str | None
+    function: str | None
+    tag: str | None
+    limit: int | None
+    #: Where the page before ended.
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[T]):
+    """One request, and how to read its answer."""
+
+    method: str = "GET"
+    path: str
+    read: Callable[[Answer], T]
+    query: Mapping[str, str] = field(default_factory=dict)
+    #: JSON.
+    body: bytes | None = None
+    #: Seconds that the worker may hold the answer back; None: for ever.
+    held_s: float | None = 0.0
+    #: Statuses that are answers as well, not problems.
+    also: AbstractSet[int] = frozenset()
+    #: Whether sending it a second time does no more than sending it once.
+    repeatable: bool = True
+
+    def once(self) -> "Call[T]":
+        """Return the same call, not to be repeated."""
+        return replace(self, repeatable=False)
+
+
+_record: Final = as_json(TaskRecord)
+_page: Final = as_json(Page)
+_functions: Final = as_json(Functions)
+_health: Final = as_json(Health)
+
+
+def submit(
+    function: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None,
+    options: Options,
+    wait: float | None = None,
+) -> Call[TaskRecord]:
+    """Submit a task; with an id made here, so that a lost answer can be asked for again."""
+    said = {name: value for name, value in options.items() if value is not None}
+    payload = {"function": function, "args": args, "kwargs": kwargs or {}}
+    body = {"task_id": str(uuid4()), "payload": payload} | said
+    return Call(
+        method="POST",
+        path="/task/submit",
+        read=_record,
+        query=_held(wait),
+        body=msgspec.json.encode(body),
+        held_s=wait or 0.0,
+    )
+
+
+def status(task_id: str, wait: float | None = None) -> Call[TaskRecord]:
+    """Ask for a task's record, held back until the task has ended or `wait` is over."""
+    return Call(path=_task(task_id), read=_record, query=_held(wait), held_s=wait or 0.0)
+
+
+def cancel(task_id: str) -> Call[TaskRecord]:
+    """Cancel a task; not repeatable, for the second time it has ended already."""
+    return Call(method="DELETE", path=_task(task_id), read=_record, repeatable=False)
+
+
+def output(task_id: str) -> Call[str]:
+    """Ask for what the last attempt printed."""
+    return Call(path=f"{_task(task_id)}/output", read=as_text)
+
+
+def follow(task_id: str) -> Call[str]:
+    """Ask for what an attempt prints, while it prints it."""
+    path = f"{_task(task_id)}/output"
+    return Call(path=path, read=as_text, query={"follow": "1"}, held_s=None)
+
+
+def tasks(which: Which) -> Call[Page]:
+    """Ask for tasks, newest first."""
+    query = {name: str(value) for name, value in which.items() if value is not None}
+    return Call(path="/tasks", read=_page, query=query)
+
+
+def functions() -> Call[list[Function]]:
+    """Ask what can be called."""
+    return Call(path="/functions", read=lambda answer: _functions(answer).functions)
+
+
+def health() -> Call[Health]:
+    """Ask how the worker is; 503 is an answer too."""
+    return Call(path="/health", read=_health, also={503})
+
+
+def ready() -> Call[bool]:
+    """Ask whether a task sent now would start."""
+    return Call(path="/health/ready", read=as_success, also={503})
+
+
+def metrics() -> Call[dict[str, Any]]:
+    """Ask for the counts since the worker's start."""
+    return Call(path="/metrics", read=as_object)
+
+
+def prometheus() -> Call[str]:
+    """Ask for the same and more in Prometheus' text format."""
+    return Call(path="/metrics/prometheus", read=as_text)
+
+
+def admin(verb: str) -> Call[dict[str, Any]]:
+    """Tell the worker to `drain`, `resume` or `reload`."""
+    return Call(method="POST", path=f"/admin/{verb}", read=as_object, repeatable=False)
+
+
+def _task(task_id: str) -> str:
+    return f"/task/{quote(task_id, safe='')}"
+
+
+def _held(wait: float | None) -> Mapping[str, str]:
+    return {} if wait is None else {"wait": f"{wait:g}"}

@@ -1,0 +1,127 @@
+"""What all client verbs share: the options that name a worker, and errors as one sentence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from vera_client.client import Client
+from vera_client.commands.screen import visible
+from vera_client.errors import (
+    ApiProblem,
+    ClientError,
+    NotAllowed,
+    Refused,
+    TaskFailed,
+    WorkerUnreachable,
+)
+from vera_client.records import TaskRecord
+from vera_client.transport import DEFAULT_URL
+
+C = TypeVar("C")
+
+_SERVER_FAULT = 500
+
+
+class Exit(IntEnum):
+    """What a verb's exit code says."""
+
+    DONE = 0
+    TASK_FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    REFUSED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The worker that a verb speaks to, and whether it answers as JSON."""
+
+    url: str
+    token: str | None
+    as_json: bool
+
+    def client(self) -> Client:
+        """Return a client; raise UsageError if there can be none."""
+        return self.connect(Client)
+
+    def connect(self, client: Callable[..., C], **settings: Any) -> C:
+        """Return a client of any kind; raise UsageError if there can be none."""
+        try:
+            return client(self.url, token=self.token, **settings)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
+class ClientCommand(click.Command):
+    """A command whose errors end in one sentence on stderr and a fixed exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except ClientError as error:
+            give_up(sentence(error), exit_code(error))
+
+
+def on_worker(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the options `--url`, `--token` and `--json`; it gets a Target first."""
+
+    @click.option(
+        "--url",
+        envvar="VERA_URL",
+        default=DEFAULT_URL,
+        show_default=True,
+        show_envvar=True,
+        help="Where the worker is.",
+    )
+    @click.option("--token", envvar="VERA_TOKEN", show_envvar=True, help="The worker's token.")
+    @click.option("--json", "as_json", is_flag=True, help="Print what the worker answers, as JSON.")
+    @wraps(verb)
+    def with_target(*, url: str, token: str | None, as_json: bool, **rest: Any) -> None:
+        verb(Target(url, token, as_json), **rest)
+
+    return with_target
+
+
+def exit_code(error: ClientError) -> Exit:
+    """Return the exit code that `error` stands for."""
+    match error:
+        case TaskFailed():
+            return Exit.TASK_FAILED
+        case Refused() | NotAllowed() | ApiProblem(status=409):
+            return Exit.REFUSED
+        case ApiProblem(status=status) if status < _SERVER_FAULT:
+            return Exit.USAGE
+        case _:
+            return Exit.UNREACHABLE
+
+
+def sentence(error: ClientError) -> str:
+    """Return what to tell the user of `error`, with what to do on the command line."""
+    said = str(error).rstrip(".")
+    match error:
+        case WorkerUnreachable():
+            return (
+                f"{said}; start one with `vera-worker serve`, or name another with --url or "
+                f"VERA_URL."
+            )
+        case ApiProblem(status=401):
+            return f"{said}; the worker's token goes into VERA_TOKEN or --token."
+        case _:
+            return f"{said}."
+
+
+def give_up(said: str, code: Exit) -> NoReturn:
+    """Say why and end the program."""
+    click.echo(f"Error: {visible(said)}", err=True)
+    click.get_current_context().exit(code)
+
+
+def leave_for(record: TaskRecord) -> None:
+    """End the program with exit code 1 if the task has ended without a result."""
+    if record.ended and not record.completed:
+        click.get_current_context().exit(Exit.TASK_FAILED)

@@ -1,0 +1,141 @@
+"""`map`: one task per line."""
+
+from collections.abc import AsyncIterator
+from typing import Any, BinaryIO, NamedTuple
+
+import anyio
+import anyio.to_thread
+import click
+import msgspec
+
+from vera_client.async_client import AsyncClient
+from vera_client.calls import Options
+from vera_client.commands import bars, screen, words
+from vera_client.commands.common import ClientCommand, Exit, Target, on_worker
+from vera_client.errors import ending_of
+from vera_client.mapping import Mapper, in_order
+from vera_client.patience import Patience
+from vera_client.records import TaskRecord
+from vera_worker.tasks import Priority
+
+
+class Line(NamedTuple):
+    """One line of the file, as the arguments that it stands for."""
+
+    number: int
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+@click.command(name="map", cls=ClientCommand)
+@click.argument("function")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--priority", type=click.Choice([*map(str, Priority)]), help="Their class.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds each may take."
+)
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="Tasks submitted and not ended, at most.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Seconds to wait for a worker that drains or restarts.",
+)
+@on_worker
+def map_tasks(
+    target: Target,
+    *,
+    function: str,
+    file: BinaryIO,
+    priority: str | None,
+    timeout: float | None,
+    in_flight: int,
+    patience: float,
+) -> None:
+    """Call FUNCTION once per NDJSON line of FILE or stdin, print the results in the same order.
+
+    A line that is an array has the arguments, an object the named ones; any other value is the one
+    argument. A call that failed prints null, and why on stderr; with --json, each line is a record.
+    A full queue is waited for.
+    """
+    options: Options = {"priority": priority, "timeout": timeout}
+    with bars.progress() as bar:
+        report = _Report(bar, function, count(file), as_json=target.as_json)
+
+        async def everything() -> None:
+            async with target.connect(AsyncClient, connections=in_flight) as worker:
+                mapper = Mapper(worker, Patience(patience), on_delay=report.delayed)
+
+                async def run(line: Line) -> tuple[Line, TaskRecord]:
+                    return line, await mapper.run(function, line.args, line.kwargs, options)
+
+                await in_order(_lines(file), run, report.ended, in_flight)
+
+        anyio.run(everything)
+    if report.failed:
+        click.get_current_context().exit(Exit.TASK_FAILED)
+
+
+class _Report:
+    """Prints each result as its turn comes, and moves the bar."""
+
+    def __init__(
+        self, bar: bars.Progress, function: str, total: int | None, *, as_json: bool
+    ) -> None:
+        self._bar = bar
+        self._function = function
+        self._bar_id = bar.add_task(function, total=total)
+        self._as_json = as_json
+        self.failed = 0
+
+    def ended(self, ending: tuple[Line, TaskRecord]) -> None:
+        line, record = ending
+        click.echo(msgspec.json.encode(record if self._as_json else record.result).decode())
+        if not record.completed:
+            self.failed += 1
+            said = ending_of(record) if record.task_id else str(record.error)
+            self._bar.console.print(screen.visible(f"line {line.number}: {said}"), soft_wrap=True)
+        self._bar.update(self._bar_id, advance=1, description=self._function)
+
+    def delayed(self, error: Exception, delay_s: float) -> None:
+        said = f"next try in {screen.seconds(delay_s)}: {error}"
+        self._bar.update(self._bar_id, description=screen.visible(said))
+
+
+def parsed(number: int, text: bytes) -> Line | None:
+    """Return what a line stands for, None for an empty one; raise UsageError if it is no JSON."""
+    if not text.strip():
+        return None
+    try:
+        return Line(number, *words.arguments_of(text))
+    except ValueError as error:
+        raise click.UsageError(f"line {number}: {error}") from error
+
+
+def count(file: BinaryIO) -> int | None:
+    """Return how many calls a file holds, all of them in order; None for a pipe.
+
+    So a fault in the last line shows before anything is sent.
+    """
+    if not file.seekable():
+        return None
+    start = file.tell()
+    total = sum(parsed(number, text) is not None for number, text in enumerate(file, 1))
+    file.seek(start)
+    return total
+
+
+async def _lines(file: BinaryIO) -> AsyncIterator[Line]:
+    number = 0
+    # In a thread, for a pipe may stay silent; given up with it when the program is interrupted.
+    while text := await anyio.to_thread.run_sync(file.readline, abandon_on_cancel=True):
+        number += 1
+        if line := parsed(number, text):
+            yield line

@@ -1,0 +1,74 @@
+"""The functions that can be called, each with the limits that are in force for it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from vera_worker.handlers import CallCheck, FunctionInfo
+from vera_worker.tasks import Isolation, Priority
+
+
+class FunctionLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one function. None: not said here."""
+
+    #: Seconds for one attempt.
+    timeout: float | None = None
+    #: Bytes for one attempt.
+    memory: int | None = None
+    max_retries: int | None = None
+    #: Seconds before the first retry.
+    retry_delay: float | None = None
+    priority: Priority | None = None
+    max_concurrency: int | None = None
+    isolation: Isolation | None = None
+
+
+class Function:
+    """One entry: what the executors said of it, and its limits."""
+
+    def __init__(self, info: FunctionInfo, limits: FunctionLimits) -> None:
+        self.info = info
+        self.limits = limits
+        self._check = CallCheck(info.parameters)
+
+    def fault(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+        """Return why these arguments do not fit, or None."""
+        return self._check.fault(args, kwargs)
+
+
+class Catalogue:
+    """All functions by exact name. A name that is not here cannot be called, whatever it spells."""
+
+    def __init__(
+        self, functions: Iterable[FunctionInfo], configured: Mapping[str, FunctionLimits]
+    ) -> None:
+        self._functions = {
+            info.name: Function(info, _merged(info, configured.get(info.name)))
+            for info in functions
+        }
+        #: Names that the configuration limits but no module offers.
+        self.unknown = sorted(set(configured) - set(self._functions))
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self._functions.values())
+
+    def get(self, name: str) -> Function | None:
+        """Return that function, or None."""
+        return self._functions.get(name)
+
+    @property
+    def at_most_once(self) -> frozenset[str]:
+        """Names of the functions that must never be started twice."""
+        return frozenset(f.info.name for f in self if not f.info.options.idempotent)
+
+
+def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLimits:
+    """The configuration of this worker wins over what the code says of itself."""
+    said: dict[str, Any] = {}
+    for source in (info.options, configured):
+        for field in FunctionLimits.__struct_fields__:
+            value = getattr(source, field, None)
+            if value is not None:
+                said[field] = value
+    return FunctionLimits(**said)

@@ -1,0 +1,45 @@
+"""The configuration: one typed schema, read from a file, the environment and the command line."""
+
+from vera_supervisor.config.changes import Change, changes
+from vera_supervisor.config.faults import ConfigError, Fault
+from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, RELOADABLE, shown
+from vera_supervisor.config.loading import Loaded, load
+from vera_supervisor.config.schema import Config
+from vera_supervisor.config.service import (
+    Auth,
+    Health,
+    LogFormat,
+    Logging,
+    LogLevel,
+    Server,
+    Store,
+    Worker,
+)
+from vera_supervisor.config.work import Executor, FunctionLimits, Limits, Queue, Tasks
+
+__all__ = [
+    "FUNCTION_KEYS",
+    "KEYS",
+    "RELOADABLE",
+    "Auth",
+    "Change",
+    "Config",
+    "ConfigError",
+    "Executor",
+    "Fault",
+    "FunctionLimits",
+    "Health",
+    "Limits",
+    "Loaded",
+    "LogFormat",
+    "LogLevel",
+    "Logging",
+    "Queue",
+    "Server",
+    "Store",
+    "Tasks",
+    "Worker",
+    "changes",
+    "load",
+    "shown",
+]

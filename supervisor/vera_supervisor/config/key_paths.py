@@ -1,0 +1,63 @@
+"""The keys of the schema by name, and the values of a configuration by key."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, get_type_hints
+
+from vera_supervisor.config.faults import dotted
+from vera_supervisor.config.keys import Key, keys_of
+from vera_supervisor.config.schema import Config
+from vera_supervisor.config.work import FunctionLimits
+
+#: Where a key stands: its section and name, or ("tasks", "functions", function, name).
+KeyPath = tuple[str, ...]
+
+#: The types of the sections by name.
+SECTIONS: Final[Mapping[str, type[Any]]] = get_type_hints(Config)
+
+#: All keys by dotted name, each with the environment variable that sets it.
+KEYS: Final[Mapping[str, Key]] = {
+    f"{section}.{name}": replace(known, env=known.env or f"VERA_{section}__{name}".upper())
+    for section, fields in SECTIONS.items()
+    for name, known in keys_of(fields).items()
+}
+
+#: The keys of `[tasks.functions.NAME]` by name; no environment variable sets them.
+FUNCTION_KEYS: Final[Mapping[str, Key]] = keys_of(FunctionLimits)
+
+#: Dotted names of the keys that take effect without a restart.
+RELOADABLE: Final = frozenset(name for name, known in KEYS.items() if known.reloadable)
+
+
+def flatten(config: Config) -> dict[KeyPath, tuple[Key, Any]]:
+    """Return every key with its value, by path; of the functions only what is set."""
+    flat: dict[KeyPath, tuple[Key, Any]] = {}
+    for name, known in KEYS.items():
+        section, leaf = name.split(".")
+        flat[section, leaf] = (known, getattr(getattr(config, section), leaf))
+    for function, limits in sorted(config.tasks.functions.items()):
+        for leaf, known in FUNCTION_KEYS.items():
+            if (value := getattr(limits, leaf)) is not None:
+                flat["tasks", "functions", function, leaf] = (known, value)
+    return flat
+
+
+def assemble(values: Mapping[KeyPath, Any]) -> Config:
+    """Return the configuration that has these values, and defaults for the rest."""
+    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    functions: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        match path:
+            case (section, leaf):
+                sections[section][leaf] = value
+            case (_, _, function, leaf):
+                functions.setdefault(function, {})[leaf] = value
+    sections["tasks"]["functions"] = {
+        name: FunctionLimits(**limits) for name, limits in functions.items()
+    }
+    return Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
+
+
+def shown(config: Config) -> dict[str, Any]:
+    """Return the values by dotted key as they may be shown to anyone: secrets are masked."""
+    return {dotted(path): known.shown(value) for path, (known, value) in flatten(config).items()}

@@ -1,0 +1,136 @@
+# ruff: noqa: RUF009 - key() returns a dataclass field
+"""What can be configured of the service: who it is, where it listens, what it keeps."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from vera_supervisor.config.keys import key
+from vera_supervisor.config.kinds import Choice, Each, Integer, Seconds, Size
+from vera_supervisor.config.texts import HOST, PATH, STORE_URL, TOKEN, WORKER_ID
+
+_MIB: Final = 2**20
+
+
+class LogLevel(StrEnum):
+    """The least important message that is still logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+class LogFormat(StrEnum):
+    """How a message of the log looks."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worker:
+    """Who this worker is."""
+
+    id: str = key(
+        "worker-1", WORKER_ID, "Name of this worker in records, logs and metrics.", env="WORKER_ID"
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """Where the REST API listens, and how long it waits."""
+
+    host: str = key(
+        "127.0.0.1",
+        HOST,
+        "Address to listen on; anywhere but on loopback a token is needed.",
+        env="WORKER_HOST",
+    )
+    port: int = key(
+        5000, Integer(0, 65535), "Port to listen on; 0 takes any free one.", env="WORKER_PORT"
+    )
+    allowed_hosts: tuple[str, ...] = key(
+        (),
+        Each(HOST),
+        "Host names, besides those of loopback, by which clients may call this worker.",
+    )
+    max_wait: float = key(
+        300.0, Seconds(), "Seconds that a request may ask to wait for a task's end."
+    )
+    body_timeout: float = key(
+        10.0,
+        Seconds(positive=True),
+        "Seconds that a client may take to send the body of its request.",
+    )
+    drain_timeout: float = key(
+        30.0, Seconds(), "Seconds that running tasks get to end when the worker stops."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Auth:
+    """Who may call the API; at most one of the two keys is needed."""
+
+    token: str | None = key(
+        None,
+        TOKEN,
+        "The token that clients send as `Authorization: Bearer`; comes before token_file.",
+        env="WORKER_TOKEN",
+        secret=True,
+        example="a-long-random-text",
+    )
+    token_file: str | None = key(
+        None,
+        PATH,
+        "File that holds the token, so that it need not stand here.",
+        example="/etc/vera-worker/token",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logging:
+    """What is logged, and how."""
+
+    level: LogLevel = key(
+        LogLevel.INFO,
+        Choice(LogLevel),
+        "Least important messages to log: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+        env="LOG_LEVEL",
+        reloadable=True,
+    )
+    format: LogFormat = key(
+        LogFormat.TEXT,
+        Choice(LogFormat),
+        "A line of text a message, or a JSON object: text or json.",
+        env="LOG_FORMAT",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """How the worker watches over itself."""
+
+    check_interval: float = key(
+        30.0,
+        Seconds(positive=True),
+        "Seconds between two self-checks of the executors.",
+        env="HEALTH_CHECK_INTERVAL",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """Where tasks are kept, so that none is lost."""
+
+    url: str = key(
+        "sqlite:///var/tasks.db",
+        STORE_URL,
+        'Database of the tasks, relative to the working directory; "memory:" for tests.',
+        env="STORE_URL",
+    )
+    result_ttl: float = key(
+        86400.0, Seconds(), "Seconds that a task is kept after its end.", env="RESULT_TTL"
+    )
+    max_bytes: int = key(256 * _MIB, Size(_MIB), "Size that the store may grow to.")

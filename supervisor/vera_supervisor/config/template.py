@@ -1,0 +1,53 @@
+"""A fresh configuration file: every key at its default, and what it means."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import tomli_w
+
+from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, SECTIONS
+from vera_supervisor.config.keys import Key
+from vera_supervisor.config.work import FunctionLimits
+
+_HEAD: Final = """\
+# Configuration of vera-worker: every key, at its default.
+#
+# The environment wins over this file: the variable of a key stands in brackets behind its
+# sentence, and is VERA_<SECTION>__<KEY> where none stands. A key marked "reloadable" takes effect
+# with `vera-worker reload`, any other with a restart. Durations are numbers of seconds or texts
+# such as "30s", "5m", "2h"; sizes are numbers of bytes or texts such as "64KiB", "512MiB", "1GB".
+"""
+
+_FUNCTION: Final = "[tasks.functions.analyze_data]"
+
+
+def template() -> str:
+    """Return the text of a configuration file that changes nothing."""
+    sections = (_section(name, type_.__doc__) for name, type_ in SECTIONS.items())
+    return "\n".join((_HEAD, *sections, _function()))
+
+
+def _section(section: str, about: str | None) -> str:
+    keys = {
+        name.removeprefix(f"{section}."): key
+        for name, key in KEYS.items()
+        if name.startswith(f"{section}.")
+    }
+    return "\n".join((f"# {about}", f"[{section}]", *_entries(keys)))
+
+
+def _function() -> str:
+    """Return the section of one function, all of it commented out."""
+    about = FunctionLimits.__doc__
+    return "\n".join((f"# {about}", f"# {_FUNCTION}", *_entries(FUNCTION_KEYS)))
+
+
+def _entries(keys: Mapping[str, Key]) -> Iterator[str]:
+    for name, key in keys.items():
+        variable = "" if key.env.startswith("VERA_") else key.env
+        marks = ", ".join(filter(None, (variable, "reloadable" if key.reloadable else "")))
+        yield f"# {key.about}" + (f" [{marks}]" if marks else "")
+        unset = key.default is None
+        value = key.example if unset else key.kind.to_toml(key.default)
+        entry = tomli_w.dumps({name: value})
+        yield f"# {entry}" if unset else entry

@@ -1,0 +1,159 @@
+# ruff: noqa: RUF009 - key() returns a dataclass field
+"""What can be configured of the work: executors, queue, limits and functions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from vera_supervisor.config.keys import key
+from vera_supervisor.config.kinds import Choice, Each, Integer, Percent, Seconds, Size
+from vera_supervisor.config.texts import MODULE
+from vera_worker.tasks import Isolation, Priority
+
+_KIB: Final = 2**10
+_MIB: Final = 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Executor:
+    """The child processes that run tasks, one task at a time each."""
+
+    max_workers: int = key(
+        4,
+        Integer(1, 4096),
+        "Executors at most, and so tasks that run at once.",
+        env="MAX_WORKERS",
+        reloadable=True,
+    )
+    min_workers: int = key(
+        1,
+        Integer(0, 4096),
+        "Executors that are kept warm when there is nothing to do.",
+        env="MIN_WORKERS",
+        reloadable=True,
+    )
+    start_timeout: float = key(
+        30.0, Seconds(positive=True), "Seconds that an executor may take to become ready."
+    )
+    idle_timeout: float = key(
+        60.0,
+        Seconds(),
+        "Seconds without work after which an executor beyond min_workers is stopped.",
+    )
+    max_tasks: int = key(
+        0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """The tasks that wait for an executor."""
+
+    size: int = key(
+        100,
+        Integer(1),
+        "Queued tasks at most; more are refused until there is room.",
+        env="QUEUE_SIZE",
+        reloadable=True,
+    )
+    aging_step: float = key(
+        60.0,
+        Seconds(),
+        "Seconds of waiting that are worth one class of priority; 0: strict order of classes.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What tasks may use."""
+
+    max_cpu_percent: float = key(
+        90.0,
+        Percent(),
+        "Percentage of CPU use above which no further task starts.",
+        env="MAX_CPU_PERCENT",
+        reloadable=True,
+    )
+    max_memory_percent: float = key(
+        85.0,
+        Percent(),
+        "Percentage of memory use above which no further task starts.",
+        env="MAX_MEMORY_PERCENT",
+        reloadable=True,
+    )
+    task_timeout: float = key(
+        300.0,
+        Seconds(positive=True),
+        "Seconds that an attempt may take where nothing else is said.",
+        env="TASK_TIMEOUT",
+        reloadable=True,
+    )
+    max_task_timeout: float = key(
+        86400.0, Seconds(positive=True), "Seconds that a submission may ask for at most."
+    )
+    kill_grace: float = key(
+        3.0, Seconds(), "Seconds between the polite stop of an attempt and SIGKILL."
+    )
+    task_memory: int | None = key(
+        None,
+        Size(_MIB),
+        "Memory that an attempt may use with all its processes; unset: no limit of its own.",
+        env="TASK_MEMORY",
+        example="512MiB",
+    )
+    crash_retries: int = key(
+        2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
+    )
+    max_body: int = key(_MIB, Size(_KIB), "Size of the body of one request at most.")
+    max_result: int = key(10 * _MIB, Size(), "Size of the result of one task at most, as JSON.")
+    max_output: int = key(_MIB, Size(0), "Captured output that is kept of one attempt; 0: none.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionLimits:
+    """What one function needs; a key that is not set leaves it to the function and `limits`."""
+
+    timeout: float | None = key(
+        None, Seconds(positive=True), "Seconds that an attempt may take.", example=120
+    )
+    memory: int | None = key(
+        None, Size(_MIB), "Memory that an attempt may use with all its processes.", example="1GiB"
+    )
+    max_retries: int | None = key(
+        None,
+        Integer(0, 1000),
+        "Times that it is run again after an exception or a timeout.",
+        example=3,
+    )
+    retry_delay: float | None = key(
+        None,
+        Seconds(),
+        "Seconds before the first of these, doubled for each further one.",
+        example="5s",
+    )
+    priority: Priority | None = key(
+        None,
+        Choice(Priority),
+        "Class of submissions that name none: low, normal, high or critical.",
+        example="high",
+    )
+    max_concurrency: int | None = key(None, Integer(1), "Attempts that may run at once.", example=2)
+    isolation: Isolation | None = key(
+        None,
+        Choice(Isolation),
+        "How far attempts are kept apart: pooled, fresh (an executor each) or sandboxed.",
+        example="fresh",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tasks:
+    """Which functions can be called."""
+
+    modules: tuple[str, ...] = key(
+        ("vera_executor.demo",),
+        Each(MODULE),
+        "Modules whose public functions can be called.",
+        env="TASK_MODULES",
+    )
+    functions: Mapping[str, FunctionLimits] = field(default_factory=dict)

@@ -1,0 +1,234 @@
+"""The one owner of the scheduler: takes events in, steps, carries the effects out.
+
+Everything here happens on the event loop. Clients await futures that this object resolves; what
+they asked for happens whether or not they stay to hear of it.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from vera_supervisor import effects as fx
+from vera_supervisor import events as ev
+from vera_supervisor.clock import Clock, Timer
+from vera_supervisor.drain_rate import DrainRate
+from vera_supervisor.journal import Journal
+from vera_supervisor.metrics import Metrics
+from vera_supervisor.pool.pool import Pool
+from vera_supervisor.scheduler import LiveTask, Scheduler
+from vera_supervisor.store.protocol import Store, StoreFault
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Record, Task
+
+log = logging.getLogger(__name__)
+
+Answer: TypeAlias = fx.Accept | fx.Refuse
+
+
+class Dispatcher:
+    """The shell around the scheduler."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        store: Store,
+        journal: Journal,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.scheduler = scheduler
+        self.journal = journal
+        self.drain_rate = DrainRate(clock.now())
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self._inbox: deque[ev.Event] = deque()
+        self._stepping = False
+        self._timer: Timer | None = None
+        self._timer_at = math.inf
+        self._answers: dict[str, list[asyncio.Future[Answer]]] = {}
+        self._idle = asyncio.Event()
+        self._carry: dict[type, Callable[[Any], None]] = {
+            fx.AddTask: self._add,
+            fx.StartAttempt: self._start,
+            fx.RequeueTask: self._requeue,
+            fx.FinishTask: self._finish,
+            fx.Accept: self._answer,
+            fx.Refuse: self._answer,
+            fx.Announce: self._announce,
+        }
+
+    def attach(self, pool: Pool) -> None:
+        """Take the pool that the effects on executors go to."""
+        self._pool = pool
+        self._carry |= {
+            fx.Launch: pool.launch,
+            fx.Assign: pool.assign,
+            fx.Stop: pool.stop,
+            fx.DumpStack: pool.dump_stack,
+            fx.Kill: pool.kill,
+            fx.Check: pool.check,
+            fx.Retire: pool.retire,
+        }
+
+    def post(self, event: ev.Event) -> None:
+        """Let the scheduler know of `event`, and do all that follows from it."""
+        self._inbox.append(event)
+        if self._stepping:
+            return  # an effect of the step under way led here
+        self._stepping = True
+        try:
+            while self._inbox:
+                for effect in self.scheduler.step(self._inbox.popleft(), self._clock.now()):
+                    self._carry[type(effect)](effect)
+        finally:
+            self._stepping = False
+        self._set_timer()
+        if not self.scheduler.running:
+            self._idle.set()
+
+    async def submit(
+        self, task: Task, *, delay_s: float = 0.0, expires_in_s: float | None = None
+    ) -> Answer:
+        """Have `task` accepted or refused; returns once it is stored."""
+        return await self._ask(task.task_id, ev.Submitted(task, delay_s, expires_in_s))
+
+    async def cancel(self, task_id: str) -> Record | None:
+        """Cancel a task and return its record once it has ended; None where there is none.
+
+        Where it had ended before, its record says so by another status than "cancelled".
+        """
+        ended = self.journal.expect_end(task_id)
+        try:
+            live = self.scheduler.live.get(task_id)
+            if live is not None:
+                self.post(ev.CancelAsked(task_id))
+                await ended
+        finally:
+            ended.cancel()
+        return await self.record(task_id)
+
+    async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
+        """Return the record of a task when it has ended, or as it is after `timeout_s`."""
+        ended = self.journal.expect_end(task_id)
+        record = await self.record(task_id)
+        if record is not None and not record.ended:
+            await asyncio.wait([ended], timeout=timeout_s)
+            record = await self.record(task_id)
+        ended.cancel()
+        return record
+
+    async def record(self, task_id: str) -> Record | None:
+        """Return a task and what became of it, as far as the store has confirmed it."""
+        live = self.scheduler.live.get(task_id)
+        if live is None:
+            return await self._store.get(task_id)
+        return self.live_record(live) if live.added else None
+
+    def live_record(self, live: LiveTask) -> Record:
+        """Return the record of a task that has not ended."""
+        started_at = None
+        if live.started_at is not None:
+            started_at = self._clock.wall() - (self._clock.now() - live.started_at)
+        waits = live.status is Status.QUEUED
+        return Record(
+            task=live.task,
+            status=Status.QUEUED if waits else Status.RUNNING,
+            attempt=live.attempt,
+            started_at=started_at,
+            failure=live.failure if waits else None,
+        )
+
+    async def output(self, task_id: str) -> bytes | None:
+        """Return what the last attempt printed, so far; None where there is no such task."""
+        live = self.scheduler.live.get(task_id)
+        if live is not None and live.slot_id is not None:
+            return self._pool.output(live.slot_id)
+        record = await self._store.get(task_id)
+        return None if record is None else record.output
+
+    async def drain(self, timeout_s: float) -> None:
+        """Start nothing more, wait for what runs, put back what runs after `timeout_s`."""
+        self.post(ev.DrainAsked())
+        if self.scheduler.running:
+            self._idle.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._idle.wait()
+            except TimeoutError:
+                log.warning("%d tasks still run: they are put back", self.scheduler.running)
+        await self.interrupt()
+
+    async def interrupt(self) -> None:
+        """Kill all executors and put their tasks back; returns when no task runs."""
+        if self.scheduler.running:
+            self._idle.clear()
+        self.post(ev.InterruptAsked())
+        if self.scheduler.running:
+            await self._idle.wait()
+
+    async def _ask(self, task_id: str, event: ev.Event) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers.setdefault(task_id, []).append(future)
+        self.post(event)
+        return await future
+
+    def _answer(self, effect: Answer) -> None:
+        if isinstance(effect, fx.Refuse):
+            self._metrics.refusals[effect.refusal] += 1
+        for future in self._answers.pop(effect.task_id, ()):
+            if not future.done():  # else the client is gone; its task is ours all the same
+                future.set_result(effect)
+
+    def _set_timer(self) -> None:
+        when = self.scheduler.next_wakeup()
+        if when < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._clock.call_at(when, self._time_passed)
+            self._timer_at = when
+
+    def _time_passed(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self.post(ev.TimePassed())
+
+    # Effects on the store. Its acknowledgements come back as events.
+
+    def _add(self, effect: fx.AddTask) -> None:
+        self._store.add(effect, partial(self._added, effect))
+
+    def _added(self, effect: fx.AddTask, outcome: StoreFault | Record | None) -> None:
+        if isinstance(outcome, StoreFault):
+            self.post(ev.SaveFailed(effect, outcome.reason))
+        else:
+            self.post(ev.Saved(effect, outcome))
+
+    def _start(self, effect: fx.StartAttempt) -> None:
+        self.drain_rate.note()
+        self._store.start(effect, self._clock.wall(), partial(self._started, effect))
+
+    def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
+        if fault is not None or effect.acknowledge:
+            self._done(effect, fault)
+
+    def _requeue(self, effect: fx.RequeueTask) -> None:
+        self._metrics.requeues += 1
+        self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
+
+    def _finish(self, effect: fx.FinishTask) -> None:
+        self._store.finish(effect, self._clock.wall(), partial(self._done, effect))
+
+    def _done(
+        self,
+        effect: fx.StartAttempt | fx.RequeueTask | fx.FinishTask,
+        fault: StoreFault | None,
+    ) -> None:
+        self.post(ev.Saved(effect) if fault is None else ev.SaveFailed(effect, fault.reason))
+
+    def _announce(self, effect: fx.Announce) -> None:
+        self._metrics.ended(effect)
+        self.journal.ended(effect.task.task_id)

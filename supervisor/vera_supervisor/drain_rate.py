@@ -1,0 +1,44 @@
+"""How fast the queue drains, and so when it is worth trying again."""
+
+import math
+from typing import Final
+
+#: Half of what the rate says comes from this last stretch.
+HALF_LIFE_S: Final = 10.0
+#: Nobody is sent away for longer, nor when nothing has been measured.
+MAX_RETRY_AFTER_S: Final = 60
+
+
+class DrainRate:
+    """Tasks that left the queue per second, averaged with exponential decay."""
+
+    def __init__(self, now: float) -> None:
+        self._count = 0.0
+        self._weight = 0.0
+        self._at = now
+
+    def note(self, tasks: int = 1) -> None:
+        """`tasks` left the queue since the last look."""
+        self._count += tasks
+
+    def per_second(self, now: float) -> float:
+        """Return the rate; 0 before anything was measured."""
+        self.look(now)
+        return self._count / self._weight if self._weight > 0 else 0.0
+
+    def retry_after(self, now: float, ahead: int) -> int:
+        """Return whole seconds until a place is free for one who comes after `ahead` others."""
+        rate = self.per_second(now)
+        if rate <= 0:
+            return MAX_RETRY_AFTER_S // 6
+        return max(1, min(math.ceil((ahead + 1) / rate), MAX_RETRY_AFTER_S))
+
+    def look(self, now: float) -> None:
+        """Let the past fade; to be called now and then, about once a second."""
+        passed = max(0.0, now - self._at)
+        if passed:
+            # The weight is the integral of the decay over the time watched so far.
+            factor = 0.5 ** (passed / HALF_LIFE_S)
+            self._count *= factor
+            self._weight = self._weight * factor + (1 - factor) * HALF_LIFE_S / math.log(2)
+            self._at = now

@@ -1,0 +1,153 @@
+"""What the scheduler wants done: its outputs, one frozen type each. The dispatcher does them."""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Failure, Task
+
+
+class Refusal(StrEnum):
+    """Why a submission or a cancellation is turned down."""
+
+    QUEUE_FULL = "queue_full"
+    DRAINING = "draining"
+    #: Another task has that id.
+    CONFLICT = "conflict"
+    STORE = "store"
+    #: The task has ended, or there is none of that id.
+    TOO_LATE = "too_late"
+
+
+class _Effect(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class AddTask(_Effect, frozen=True):
+    """Store a new task; acknowledged by Saved."""
+
+    task: Task
+    delay_s: float
+    expires_in_s: float | None
+
+
+class StartAttempt(_Effect, frozen=True):
+    """Store that an attempt begins; acknowledged by Saved where `acknowledge` asks for it."""
+
+    task_id: str
+    attempt: int
+    acknowledge: bool
+
+
+class RequeueTask(_Effect, frozen=True):
+    """Store that a task waits for another attempt."""
+
+    task_id: str
+    attempt: int
+    failure: Failure
+    delay_s: float
+    output: bytes
+
+
+class FinishTask(_Effect, frozen=True):
+    """Store how a task ended, once and for all; acknowledged by Saved."""
+
+    task_id: str
+    attempt: int
+    status: Status
+    result: bytes | None
+    failure: Failure | None
+    output: bytes
+
+
+class Accept(_Effect, frozen=True):
+    """Tell the client that its task is ours; `position` is None where it no longer waits."""
+
+    task_id: str
+    status: Status
+    position: int | None
+    #: Whether the task had been accepted before.
+    known: bool
+
+
+class Refuse(_Effect, frozen=True):
+    """Tell the client that what it asked for is not done."""
+
+    task_id: str
+    refusal: Refusal
+    detail: str
+
+
+class Announce(_Effect, frozen=True):
+    """A task has ended and that is stored: tell all who wait."""
+
+    task: Task
+    status: Status
+    failure: Failure | None
+    #: Seconds from acceptance to the last start, and from there to the end; None if never started.
+    waited_s: float | None
+    ran_s: float | None
+
+
+class Launch(_Effect, frozen=True):
+    """Start an executor process in that slot."""
+
+    slot_id: int
+
+
+class Assign(_Effect, frozen=True):
+    """Send a task to an idle executor."""
+
+    slot_id: int
+    task: Task
+    attempt: int
+
+
+class Stop(_Effect, frozen=True):
+    """Ask a running task to stop, and its subprocesses with SIGTERM."""
+
+    slot_id: int
+
+
+class DumpStack(_Effect, frozen=True):
+    """Have a running task's Python stack written down; its kill is near."""
+
+    slot_id: int
+
+
+class Kill(_Effect, frozen=True):
+    """Kill the executor and all that it started."""
+
+    slot_id: int
+
+
+class Check(_Effect, frozen=True):
+    """Ask an idle executor whether it turns over."""
+
+    slot_id: int
+
+
+class Retire(_Effect, frozen=True):
+    """Let an idle executor go."""
+
+    slot_id: int
+
+
+Effect: TypeAlias = (
+    AddTask
+    | StartAttempt
+    | RequeueTask
+    | FinishTask
+    | Accept
+    | Refuse
+    | Announce
+    | Launch
+    | Assign
+    | Stop
+    | DumpStack
+    | Kill
+    | Check
+    | Retire
+)

@@ -1,0 +1,119 @@
+"""What can happen to the scheduler: its inputs, one frozen type each."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_worker.tasks import Failure, Progress, Record, Task
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
+class Submitted(_Event, frozen=True):
+    """A client wants `task` done: after `delay_s`, and not started after `expires_in_s`."""
+
+    task: Task
+    delay_s: float = 0.0
+    expires_in_s: float | None = None
+
+
+class Saved(_Event, frozen=True):
+    """The store has carried out `effect`; for AddTask, `existing` is a task that had that id."""
+
+    effect: AddTask | StartAttempt | RequeueTask | FinishTask
+    existing: Record | None = None
+
+
+class SaveFailed(_Event, frozen=True):
+    """The store could not carry out `effect`; whether it did so in part is not known."""
+
+    effect: AddTask | StartAttempt | RequeueTask | FinishTask
+    reason: str
+
+
+class CancelAsked(_Event, frozen=True):
+    """A client wants that task not to run, or to stop."""
+
+    task_id: str
+
+
+class ExecutorReady(_Event, frozen=True):
+    """A launched executor has loaded its functions."""
+
+    slot_id: int
+
+
+class ExecutorAnswered(_Event, frozen=True):
+    """An idle executor answered its self-check."""
+
+    slot_id: int
+
+
+class ExecutorLost(_Event, frozen=True):
+    """The process of a slot is gone, with all that it had started."""
+
+    slot_id: int
+    #: One sentence: what ended it.
+    message: str
+    exit_code: int | None = None
+    signal: str | None = None
+    output: bytes = b""
+    stack: str | None = None
+
+
+class AttemptReported(_Event, frozen=True):
+    """A running task said how far it is."""
+
+    slot_id: int
+    task_id: str
+    attempt: int
+    progress: Progress
+
+
+class AttemptEnded(_Event, frozen=True):
+    """A living executor says what became of its task: a result, or else a failure."""
+
+    slot_id: int
+    task_id: str
+    attempt: int
+    result: bytes | None
+    failure: Failure | None
+    output: bytes = b""
+    #: Why the executor must not run another task, if so.
+    unfit: str | None = None
+
+
+class TimePassed(_Event, frozen=True):
+    """A deadline may be due."""
+
+
+class DrainAsked(_Event, frozen=True):
+    """Accept and start nothing more; let what runs finish."""
+
+
+class ResumeAsked(_Event, frozen=True):
+    """Accept and start tasks again."""
+
+
+class InterruptAsked(_Event, frozen=True):
+    """The time to drain is over: put running tasks back and kill their executors."""
+
+
+Event: TypeAlias = (
+    Submitted
+    | Saved
+    | SaveFailed
+    | CancelAsked
+    | ExecutorReady
+    | ExecutorAnswered
+    | ExecutorLost
+    | AttemptReported
+    | AttemptEnded
+    | TimePassed
+    | DrainAsked
+    | ResumeAsked
+    | InterruptAsked
+)

@@ -1,0 +1,129 @@
+"""Starts executor processes; the only module of the supervisor that knows the child's code."""
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.reduction import DupFd
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from vera_executor import fork_server, main
+from vera_executor.main import STACK_SIGNAL, Settings
+from vera_worker import process_tree
+
+__all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
+
+
+class Launched(NamedTuple):
+    """A running executor and the supervisor's ends of what connects the two."""
+
+    process: ForkServerProcess
+    link: socket.socket
+    #: Everything that its tasks print; readable until all who hold the other end are gone.
+    output_fd: int
+    #: Where it writes its stacks before a kill.
+    stack_fd: int
+
+
+class Launcher:
+    """Starts executors from one fork server, which has the task modules loaded.
+
+    Its methods block and may be called from any thread.
+    """
+
+    def __init__(self, settings: Settings, *, preload: bool = True) -> None:
+        self._settings = settings
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([fork_server.__name__])
+        self._preload = settings.modules if preload else ()
+        self._lock = threading.Lock()
+        #: Executors of this launcher; all other children of the fork server are orphans.
+        self._executors: set[int] = set()
+
+    def start(self) -> Launched:
+        """Start one executor; raise OSError when the machine has no room for it."""
+        with self._lock:
+            ours, theirs = socket.socketpair()
+            output_fd, their_output_fd = os.pipe2(os.O_CLOEXEC)
+            stack_fd = os.memfd_create("vera-stack")
+            try:
+                with _lean_environment(self._preload):
+                    process = self._context.Process(
+                        target=main.run,
+                        args=(theirs, _Sent(their_output_fd), _Sent(stack_fd), self._settings),
+                    )
+                    process.start()
+            except BaseException:
+                ours.close()
+                os.close(output_fd)
+                os.close(stack_fd)
+                raise
+            finally:
+                theirs.close()
+                os.close(their_output_fd)
+            assert process.pid is not None
+            self._executors.add(process.pid)
+            return Launched(process, ours, output_fd, stack_fd)
+
+    def sweep(self, dead: int) -> None:
+        """Kill what the dead executor left behind: orphans fall to the fork server."""
+        with self._lock:
+            self._executors.discard(dead)
+            server = _server_pid()
+            if server is not None:
+                process_tree.kill_descendants(server, spare=self._executors)
+
+    def close(self) -> None:
+        """Kill all executors with all that they started, and end the fork server."""
+        with self._lock:
+            server = _server_pid()
+            if server is not None:
+                process_tree.kill_descendants(server)
+                _server()._stop()  # noqa: SLF001
+
+
+class _Sent:
+    """A descriptor as an argument of a child process."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __reduce__(self) -> tuple[Any, tuple[Any]]:
+        return _received, (DupFd(self._fd),)
+
+
+def _received(sent: Any) -> Any:
+    return sent
+
+
+def _server() -> Any:
+    return multiprocessing.forkserver._forkserver  # noqa: SLF001 - there is no public way to it
+
+
+def _server_pid() -> int | None:
+    pid: int | None = _server()._forkserver_pid  # noqa: SLF001
+    return pid
+
+
+@contextmanager
+def _lean_environment(preload: tuple[str, ...]) -> Iterator[None]:
+    """Keep the supervisor's main module out of its children, who have no use for it.
+
+    multiprocessing would import it in each of them: time and memory for nothing. The fork server,
+    if it is started now, reads the names of the modules that it is to load.
+    """
+    real = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    os.environ[fork_server.PRELOAD_VARIABLE] = ",".join(preload)
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = real
+        with suppress(KeyError):
+            del os.environ[fork_server.PRELOAD_VARIABLE]

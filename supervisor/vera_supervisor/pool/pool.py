@@ -1,0 +1,280 @@
+"""Carries out what the scheduler decides about executors, and reports what they do."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import anyio.to_thread
+
+from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
+from vera_supervisor.events import (
+    AttemptEnded,
+    AttemptReported,
+    Event,
+    ExecutorAnswered,
+    ExecutorLost,
+    ExecutorReady,
+)
+from vera_supervisor.pool.exits import explain
+from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
+from vera_supervisor.pool.link import Link
+from vera_supervisor.pool.output import Output
+from vera_worker import process_tree, wire
+from vera_worker.errors import ModuleLoadError
+from vera_worker.handlers import FunctionInfo
+from vera_worker.tasks import Cause, Failure, Progress
+
+log = logging.getLogger(__name__)
+
+#: An executor that closed its link but lives is killed after this.
+_UNLINKED_S: Final = 0.2
+#: Most that is read of a stack dump.
+_STACK_BYTES: Final = 64 * 1024
+
+Post = Callable[[Event], None]
+
+
+class Pool:
+    """The executor processes by slot. All methods return at once; `post` hears of the rest."""
+
+    def __init__(
+        self, launcher: Launcher, post: Post, *, max_result_bytes: int, max_output_bytes: int
+    ) -> None:
+        self._launcher = launcher
+        self._post = post
+        self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
+        self._max_output_bytes = max_output_bytes
+        self._executors: dict[int, Executor] = {}
+        #: Slots whose executor is to be killed as soon as it is there.
+        self._doomed: set[int] = set()
+        self._jobs: set[asyncio.Task[None]] = set()
+        #: What the executors offer; known once the first of them is ready.
+        self.functions: asyncio.Future[tuple[FunctionInfo, ...]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def launch(self, effect: Launch) -> None:
+        """Start an executor for a slot."""
+        self._do(self._launch(effect.slot_id))
+
+    def assign(self, effect: Assign) -> None:
+        """Send a task to the executor of a slot."""
+        task = effect.task
+        self._executors[effect.slot_id].link.send(
+            wire.Assign(task.task_id, effect.attempt, task.function, task.payload, task.timeout_s)
+        )
+
+    def stop(self, effect: Stop) -> None:
+        """Ask the running task to stop, politely: a flag to itself, SIGTERM to its children.
+
+        The executor gets no signal: its default action would be to die before the task has ended.
+        """
+        executor = self._executors[effect.slot_id]
+        executor.link.send(wire.Stop())
+        self._do(_in_thread(process_tree.signal_descendants, executor.pid, signal.SIGTERM))
+
+    def dump_stack(self, effect: DumpStack) -> None:
+        """Have the stacks of the running task written down."""
+        self._executors[effect.slot_id].dump_stack()
+
+    def check(self, effect: Check) -> None:
+        """Ask an idle executor for a sign of life."""
+        self._executors[effect.slot_id].link.send(wire.Ping())
+
+    def retire(self, effect: Retire) -> None:
+        """Let an idle executor go."""
+        self._executors[effect.slot_id].link.send(wire.Retire())
+
+    def kill(self, effect: Kill) -> None:
+        """Kill the executor of a slot and everything that it started."""
+        self._kill(effect.slot_id)
+
+    def _kill(self, slot_id: int) -> None:
+        executor = self._executors.get(slot_id)
+        if executor is None:
+            self._doomed.add(slot_id)
+        elif executor.running:
+            self._do(_in_thread(process_tree.kill_tree, executor.pid))
+
+    def output(self, slot_id: int) -> bytes:
+        """Return what the task running in a slot has printed so far."""
+        executor = self._executors.get(slot_id)
+        return executor.output.peek() if executor is not None else b""
+
+    async def close(self) -> None:
+        """Kill all executors, wait until they are gone, and end the fork server."""
+        await anyio.to_thread.run_sync(self._launcher.close)
+        while self._jobs:
+            await asyncio.gather(*self._jobs, return_exceptions=True)
+
+    def _do(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _launch(self, slot_id: int) -> None:
+        try:
+            launched = await anyio.to_thread.run_sync(self._launcher.start)
+        except (OSError, EOFError) as error:
+            log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
+            self._doomed.discard(slot_id)
+            self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
+            return
+        executor = Executor(launched, self._max_output_bytes)
+        self._executors[slot_id] = executor
+        await executor.connect(
+            self._max_frame_bytes,
+            partial(self._heard, slot_id, executor),
+            partial(self._broken, slot_id),
+            partial(self._unlinked, slot_id),
+        )
+        if slot_id in self._doomed:
+            self._kill(slot_id)
+        status = await executor.wait()
+        await self._bury(slot_id, executor, status)
+
+    async def _bury(self, slot_id: int, executor: "Executor", status: int | None) -> None:
+        await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
+        del self._executors[slot_id]
+        self._doomed.discard(slot_id)
+        output, stack = executor.output.take(), executor.stack()
+        executor.close()
+        exit_ = explain(status)
+        message = executor.broken or exit_.message
+        self._post(
+            ExecutorLost(slot_id, message, exit_.exit_code, exit_.signal, output, stack or None)
+        )
+
+    def _broken(self, slot_id: int, why: str) -> None:
+        """A link that failed cannot be mended: an executor without one has to go."""
+        executor = self._executors.get(slot_id)
+        if executor is not None and executor.running:
+            executor.broken = why
+            self._kill(slot_id)
+
+    def _unlinked(self, slot_id: int) -> None:
+        """The usual reason is its death, which says more: wait for that a moment."""
+        asyncio.get_running_loop().call_later(
+            _UNLINKED_S, self._broken, slot_id, "its executor closed the link to the supervisor"
+        )
+
+    def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
+        match message:
+            case wire.Returned():
+                self._post(
+                    AttemptEnded(
+                        slot_id,
+                        message.task_id,
+                        message.attempt,
+                        message.result,
+                        None,
+                        executor.output.take(),
+                        message.unfit,
+                    )
+                )
+            case wire.Raised():
+                self._post(
+                    AttemptEnded(
+                        slot_id,
+                        message.task_id,
+                        message.attempt,
+                        None,
+                        _failure(message),
+                        executor.output.take(),
+                        message.unfit,
+                    )
+                )
+            case wire.Reported():
+                progress = Progress(message.fraction, message.message)
+                self._post(AttemptReported(slot_id, message.task_id, message.attempt, progress))
+            case wire.Pong():
+                self._post(ExecutorAnswered(slot_id))
+            case wire.Ready():
+                executor.output.take()  # what the modules printed while they were loaded
+                if not self.functions.done():
+                    self.functions.set_result(message.functions)
+                self._post(ExecutorReady(slot_id))
+            case wire.LoadFailed():
+                error = ModuleLoadError(message.module, message.reason, message.traceback)
+                executor.broken = str(error)
+                log.error("%s", error)
+                if not self.functions.done():
+                    self.functions.set_exception(error)
+
+
+class Executor:
+    """One executor process as the supervisor holds it."""
+
+    def __init__(self, launched: Launched, max_output_bytes: int) -> None:
+        self._launched = launched
+        assert launched.process.pid is not None
+        self.pid = launched.process.pid
+        self.output = Output(launched.output_fd, max_output_bytes)
+        self.link: Link
+        #: Why it is killed although its task had time left.
+        self.broken: str | None = None
+        self.running = True
+
+    async def connect(
+        self,
+        max_frame_bytes: int,
+        on_message: Callable[[wire.FromExecutor], None],
+        on_broken: Callable[[str], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        """Take up the link."""
+        loop = asyncio.get_running_loop()
+        self.link = Link(max_frame_bytes, on_message, on_broken, on_closed)
+        await loop.create_unix_connection(lambda: self.link, sock=self._launched.link)
+
+    async def wait(self) -> int | None:
+        """Return the exit status once the process is gone."""
+        loop = asyncio.get_running_loop()
+        gone = asyncio.Event()
+        sentinel = self._launched.process.sentinel
+        loop.add_reader(sentinel, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            loop.remove_reader(sentinel)
+        self.running = False
+        self._launched.process.join()
+        return self._launched.process.exitcode
+
+    def dump_stack(self) -> None:
+        """Have all stacks written to the stack file, in place of earlier ones."""
+        os.ftruncate(self._launched.stack_fd, 0)
+        os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, STACK_SIGNAL)
+
+    def stack(self) -> str:
+        """Return the stacks that were written down last."""
+        return os.pread(self._launched.stack_fd, _STACK_BYTES, 0).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Give back all descriptors."""
+        self.link.close()
+        self.output.close()
+        os.close(self._launched.stack_fd)
+        self._launched.process.close()
+
+
+def _failure(message: wire.Raised) -> Failure:
+    return Failure(
+        cause=Cause(message.cause),
+        message=message.message or message.exception,
+        type=message.exception,
+        traceback=message.traceback or None,
+        duration_s=message.duration_s,
+        cpu_seconds=message.cpu_seconds,
+    )
+
+
+async def _in_thread(call: Callable[..., Any], *args: Any) -> None:
+    await anyio.to_thread.run_sync(partial(call, *args))

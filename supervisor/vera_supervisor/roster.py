@@ -1,0 +1,154 @@
+"""All slots: which executor is free, when to start one more, when to let one go."""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from vera_supervisor.effects import Effect, Launch, Retire
+from vera_supervisor.slot import Limits, Slot, SlotState
+
+#: Executors that die before they are ready are replaced ever more slowly, up to this.
+MAX_START_DELAY_S: Final = 30.0
+FIRST_START_DELAY_S: Final = 0.1
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """How many executors there are to be."""
+
+    min_workers: int
+    max_workers: int
+    #: Seconds after which an idle executor above the minimum is let go.
+    idle_timeout_s: float
+
+
+class Roster:
+    """The slots by id, and the idle ones at hand."""
+
+    def __init__(self, size: Size, limits: Limits) -> None:
+        self.size = size
+        self.limits = limits
+        self._slots: dict[int, Slot] = {}
+        #: Free for a task; the last to fall idle is the warmest, and goes first.
+        self.idle: list[Slot] = []
+        self._next_id = 1
+        self._failed_starts = 0
+        self._no_start_before = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots.values())
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {state}" for state, n in self.counts().items() if n)
+        return f"<Roster {counts or 'empty'}>"
+
+    def get(self, slot_id: int) -> Slot | None:
+        """Return that slot, or None when its executor is gone."""
+        return self._slots.get(slot_id)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many executors are in each state."""
+        counts = {state.name.lower(): 0 for state in SlotState}
+        for slot in self:
+            counts[slot.state.name.lower()] += 1
+        return counts
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether there is a place for one more executor."""
+        return len(self._slots) < self.size.max_workers
+
+    @property
+    def failed_starts(self) -> int:
+        """How many executors in a row died before they were ready."""
+        return self._failed_starts
+
+    def take_idle(self) -> Slot:
+        """Return an idle slot, which the caller assigns."""
+        return self.idle.pop()
+
+    def rest(self, slot: Slot, now: float) -> None:
+        """`slot` is ready for a task."""
+        self._failed_starts = 0
+        slot.rest(now, self.limits)
+        self.idle.append(slot)
+
+    def answered(self, slot: Slot, now: float) -> None:
+        """`slot` passed its self-check."""
+        if slot.state is SlotState.CHECKING:
+            slot.answered(now, self.limits)
+            self.idle.append(slot)
+
+    def lost(self, slot: Slot, now: float) -> None:
+        """The executor of `slot` is gone."""
+        del self._slots[slot.slot_id]
+        if slot.state is SlotState.IDLE:
+            self.idle.remove(slot)
+        if not slot.was_ready:
+            self._failed_starts += 1
+            delay = FIRST_START_DELAY_S * 2.0 ** min(self._failed_starts - 1, 10)
+            self._no_start_before = now + min(delay, MAX_START_DELAY_S)
+
+    def grow(self, waiting: int, now: float) -> list[Effect]:
+        """Return the launches that the minimum and `waiting` tasks call for."""
+        if now < self._no_start_before:
+            return []
+        alive = starting = 0
+        for slot in self:
+            alive += slot.state not in (SlotState.RETIRING, SlotState.KILLING)
+            starting += slot.state is SlotState.STARTING
+        wanted = max(self.size.min_workers - alive, waiting - len(self.idle) - starting)
+        wanted = min(wanted, self.size.max_workers - len(self))
+        return [self._launch(now) for _ in range(wanted)]
+
+    def shrink(self, now: float) -> list[Effect]:
+        """Return the farewells to idle executors that are not called for."""
+        effects: list[Effect] = []
+        alive = sum(s.state not in (SlotState.RETIRING, SlotState.KILLING) for s in self)
+        for slot in list(self.idle):
+            stale = now - slot.idle_since >= self.size.idle_timeout_s
+            if alive > self.size.max_workers or (alive > self.size.min_workers and stale):
+                effects.append(self.retire(slot, now))
+                alive -= 1
+        return effects
+
+    def _launch(self, now: float) -> Effect:
+        slot = Slot(self._next_id, now, self.limits)
+        self._slots[slot.slot_id] = slot
+        self._next_id += 1
+        return Launch(slot.slot_id)
+
+    def retire(self, slot: Slot, now: float) -> Effect:
+        """Let the executor of `slot`, which has no task, go."""
+        if slot.state is SlotState.IDLE:
+            self.idle.remove(slot)
+        slot.retire(now)
+        return Retire(slot.slot_id)
+
+    def due(self, now: float) -> list[Effect]:
+        """Return what the deadlines that have passed call for."""
+        effects: list[Effect] = []
+        for slot in list(self):
+            if slot.deadline <= now and slot.state is not SlotState.KILLING:
+                if slot.state is SlotState.IDLE:
+                    self.idle.remove(slot)
+                effects += slot.time_up(now, self.limits)
+        return effects
+
+    def given_up(self, now: float) -> list[Slot]:
+        """Return the slots whose killed process does not vanish."""
+        return [s for s in self if s.state is SlotState.KILLING and s.deadline <= now]
+
+    def next_deadline(self) -> float:
+        """Return when `due` will next have something to say; infinity for never."""
+        nearest = math.inf
+        for slot in self._slots.values():  # a plain loop: this runs after every event
+            if slot.deadline < nearest:
+                nearest = slot.deadline
+        if self._failed_starts:
+            nearest = min(nearest, self._no_start_before)
+        return nearest

@@ -1,0 +1,155 @@
+"""One place for an executor: what it does now, and by when it must have done it.
+
+    STARTING ──ready──▶ IDLE ◀──answered── CHECKING
+                        │  ▲
+                  assign│  │release
+                        ▼  │
+                        BUSY ──▶ STOPPING ──▶ KILLING ──▶ (lost)
+
+Each state but IDLE has a deadline. When it passes, the ladder goes one rung down: a polite wish, a
+dump of the stack, SIGKILL for the whole process tree. Nothing here waits, and nothing acts.
+"""
+
+import math
+from enum import Enum, auto
+from typing import Final
+
+import msgspec
+
+from vera_supervisor.effects import Check, DumpStack, Effect, Kill, Stop
+from vera_worker.tasks import Cause
+
+#: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.
+DUMP_LEAD_S: Final = 0.2
+#: An idle executor answers its self-check within this, or it is killed.
+ANSWER_S: Final = 5.0
+#: A retiring executor leaves within this, or it is killed.
+RETIRE_S: Final = 5.0
+#: Killed processes vanish in milliseconds. One in uninterruptible sleep does not: it is given up.
+VANISH_S: Final = 0.3
+
+
+class SlotState(Enum):
+    """What the executor of a slot is doing."""
+
+    STARTING = auto()
+    IDLE = auto()
+    #: It was asked for a sign of life.
+    CHECKING = auto()
+    BUSY = auto()
+    #: Its task was asked to stop.
+    STOPPING = auto()
+    #: It was told to leave.
+    RETIRING = auto()
+    KILLING = auto()
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long an executor may take for what it does, in seconds."""
+
+    start_timeout_s: float
+    check_interval_s: float
+    kill_grace_s: float
+
+
+class Slot:
+    """The state machine of one executor; `now` is always the monotonic clock."""
+
+    __slots__ = (
+        "attempt",
+        "deadline",
+        "dumped",
+        "idle_since",
+        "slot_id",
+        "state",
+        "task_id",
+        "why",
+    )
+
+    def __init__(self, slot_id: int, now: float, limits: Limits) -> None:
+        self.slot_id = slot_id
+        self.state = SlotState.STARTING
+        #: When the present state has lasted too long.
+        self.deadline = now + limits.start_timeout_s
+        self.task_id: str | None = None
+        self.attempt = 0
+        #: Why its task was asked to stop.
+        self.why: Cause | None = None
+        self.dumped = False
+        self.idle_since = math.inf
+
+    def __repr__(self) -> str:
+        task = f" {self.task_id} attempt {self.attempt}" if self.task_id else ""
+        return f"<Slot {self.slot_id} {self.state.name.lower()}{task}>"
+
+    def rest(self, now: float, limits: Limits) -> None:
+        """It is ready for a task, the first or another one."""
+        self.state = SlotState.IDLE
+        self.task_id = self.why = None
+        self.idle_since = now
+        self.deadline = now + limits.check_interval_s
+
+    def answered(self, now: float, limits: Limits) -> None:
+        """It passed its self-check; that is no work, so it has been idle all along."""
+        self.state = SlotState.IDLE
+        self.deadline = now + limits.check_interval_s
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether its executor ever got so far as to take a task."""
+        return self.idle_since != math.inf
+
+    def assign(self, task_id: str, attempt: int, now: float, timeout_s: float) -> None:
+        """It gets a task, which must end within `timeout_s`."""
+        assert self.state is SlotState.IDLE, self
+        self.state = SlotState.BUSY
+        self.task_id = task_id
+        self.attempt = attempt
+        self.deadline = now + timeout_s
+
+    def runs(self, task_id: str, attempt: int) -> bool:
+        """Return whether this attempt is the one it works on."""
+        return (
+            self.attempt == attempt
+            and self.task_id == task_id
+            and self.state in (SlotState.BUSY, SlotState.STOPPING)
+        )
+
+    def stop(self, why: Cause, now: float, limits: Limits) -> list[Effect]:
+        """Its task shall end, for the reason given; the first reason counts."""
+        if self.state is not SlotState.BUSY:
+            return []
+        self.state = SlotState.STOPPING
+        self.why = why
+        self.dumped = False
+        self.deadline = now + max(0.0, limits.kill_grace_s - DUMP_LEAD_S)
+        return [Stop(self.slot_id)]
+
+    def retire(self, now: float) -> None:
+        """It was told to leave."""
+        self.state = SlotState.RETIRING
+        self.deadline = now + RETIRE_S
+
+    def kill(self, now: float) -> list[Effect]:
+        """It shall be gone, now."""
+        if self.state is SlotState.KILLING:
+            return []
+        self.state = SlotState.KILLING
+        self.deadline = now + VANISH_S
+        return [Kill(self.slot_id)]
+
+    def time_up(self, now: float, limits: Limits) -> list[Effect]:
+        """Its deadline has passed: go one rung down."""
+        match self.state:
+            case SlotState.BUSY:
+                return self.stop(Cause.TIMEOUT, now, limits)
+            case SlotState.STOPPING if not self.dumped:
+                self.dumped = True
+                self.deadline = now + min(DUMP_LEAD_S, limits.kill_grace_s)
+                return [DumpStack(self.slot_id)]
+            case SlotState.IDLE:
+                self.state = SlotState.CHECKING
+                self.deadline = now + ANSWER_S
+                return [Check(self.slot_id)]
+            case _:
+                return self.kill(now)

@@ -1,0 +1,140 @@
+"""`map`: NDJSON in, NDJSON out, in the same order."""
+
+import io
+import json
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests.client.conftest import Run
+from tests.client.fake_worker import Asked, FakeWorker, Reply, failed, problem, record
+from vera_client.commands import bars
+from vera_client.commands.map import count
+from vera_client.mapping import Mapper
+
+LINES = b'[1, 2]\n\n{"mode": "fast"}\n"word"\n3\n'
+
+
+class Adder(FakeWorker):
+    """Answers each submission with its own arguments; the first one comes last."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.calls = calls
+        self.others_done = Event()
+        self.done = 0
+
+    def answer(self, asked: Asked) -> Reply:
+        payload = asked.json["payload"]
+        if payload["args"] == [1, 2]:
+            assert self.others_done.wait(10)
+        self.done += 1
+        if self.done == self.calls - 1:
+            self.others_done.set()
+        return Reply(record(result=[payload["args"], payload["kwargs"]]))
+
+
+@pytest.fixture
+def adder(fake: FakeWorker, fake_server: object) -> FakeWorker:
+    adder = Adder(calls=4)
+    adder.url = fake.url
+    fake_server.fake = adder  # type: ignore[attr-defined]
+    return adder
+
+
+RESULTS = [[[1, 2], {}], [[], {"mode": "fast"}], [["word"], {}], [[3], {}]]
+
+
+def test_results_come_in_the_order_of_the_lines(run: Run, adder: FakeWorker) -> None:
+    result = run(adder.url, "map", "add", stdin=LINES)
+    assert result.exit_code == 0
+    assert [json.loads(line) for line in result.stdout.splitlines()] == RESULTS
+    assert result.stderr == ""
+
+
+def test_a_file_is_read_like_stdin(run: Run, adder: FakeWorker, tmp_path: Path) -> None:
+    file = tmp_path / "lines.ndjson"
+    file.write_bytes(LINES.rstrip(b"\n"))
+    result = run(adder.url, "map", "add", str(file))
+    assert [json.loads(line) for line in result.stdout.splitlines()] == RESULTS
+
+
+def test_every_line_is_submitted_as_it_was_asked(run: Run, fake: FakeWorker) -> None:
+    fake.on("POST /task/submit", record())
+    words = ["--priority", "low", "--timeout", "2", "--in-flight", "1"]
+    assert run(fake.url, "map", "add", *words, stdin="1\n2\n").exit_code == 0
+    bodies = [asked.json for asked in fake.asked]
+    assert len({body.pop("task_id") for body in bodies}) == 2
+    for number, body in enumerate(bodies, 1):
+        assert body == {
+            "payload": {"function": "add", "args": [number], "kwargs": {}},
+            "priority": "low",
+            "timeout": 2.0,
+        }
+
+
+def test_a_call_that_failed_is_null_and_exit_1(run: Run, fake: FakeWorker) -> None:
+    fake.on("POST /task/submit", record(), failed(), problem(422, "too many arguments"), record())
+    result = run(fake.url, "map", "add", "--in-flight", "1", stdin="1\n\n2\n3\n4\n")
+    assert result.exit_code == 1
+    assert result.stdout == "3\nnull\nnull\n3\n"
+    assert result.stderr.splitlines() == [
+        "line 3: task t-1 failed (timeout): it took longer than 5 s",
+        "line 4: too many arguments",
+    ]
+
+
+def test_whole_records_on_demand(run: Run, fake: FakeWorker) -> None:
+    fake.on("POST /task/submit", record(), failed())
+    result = run(fake.url, "map", "add", "--json", "--in-flight", "1", stdin="1\n2\n")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["status"], first["result"], first["worker_id"]) == ("completed", 3, "w-1")
+    assert (second["status"], second["failure"]["cause"]) == ("failed", "timeout")
+
+
+def test_a_full_queue_is_waited_for(
+    run: Run, fake: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("vera_client.commands.map.Mapper", partial(Mapper, sleep=sleep))
+    full = problem(429, "The queue is full.", Retry_After="9")
+    fake.on("POST /task/submit", full, full, record())
+    result = run(fake.url, "map", "add", stdin="1\n")
+    assert (result.exit_code, result.stdout) == (0, "3\n")
+    assert slept == [9.0, 9.0]
+
+
+def test_a_file_with_a_fault_is_not_begun(run: Run, fake: FakeWorker, tmp_path: Path) -> None:
+    file = tmp_path / "lines.ndjson"
+    file.write_bytes(b"1\n2\n{oops\n")
+    result = run(fake.url, "map", "add", str(file))
+    assert result.exit_code == 2
+    assert "line 3: it is no JSON" in result.stderr
+    assert fake.asked == []
+
+
+def test_nothing_in_nothing_out(run: Run, nobody: str) -> None:
+    result = run(nobody, "map", "add", stdin="\n\n")
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_lines_are_counted_only_where_they_can_be_read_again() -> None:
+    file = io.BytesIO(LINES)
+    assert count(file) == 4
+    assert file.read() == LINES
+
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    assert count(Pipe(LINES)) is None
+
+
+def test_nobody_watches_no_bar() -> None:
+    assert bars.progress().disable

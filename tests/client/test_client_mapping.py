@@ -1,0 +1,212 @@
+"""Many tasks at once: order, bounds, full queues, restarts."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.client.fake_worker import FakeWorker, Reply, problem, record
+from vera_client.async_client import AsyncClient
+from vera_client.errors import ApiProblem, Refused, WorkerUnreachable
+from vera_client.mapping import Mapper, in_order
+from vera_client.patience import Patience
+from vera_client.records import TaskRecord
+
+
+async def each(items: Iterable[int]) -> AsyncIterator[int]:
+    for item in items:
+        yield item
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 8))
+def test_results_come_in_order_and_so_many_at_once(turns: list[int], at_once: int) -> None:
+    emitted: list[int] = []
+    running = most = 0
+
+    async def work(index: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(turns[index]):
+            await anyio.lowlevel.checkpoint()
+        running -= 1
+        return index
+
+    anyio.run(in_order, each(range(len(turns))), work, emitted.append, at_once)
+    assert emitted == list(range(len(turns)))
+    assert most <= at_once
+
+
+def test_a_slow_first_one_holds_back_only_what_is_printed() -> None:
+    emitted: list[int] = []
+
+    async def run() -> None:
+        last_done = anyio.Event()
+
+        async def work(index: int) -> int:
+            if index == 0:
+                await last_done.wait()
+            if index == 9:
+                assert emitted == []
+                last_done.set()
+            return index
+
+        with anyio.fail_after(5):
+            await in_order(each(range(10)), work, emitted.append, 2)
+
+    anyio.run(run)
+    assert emitted == list(range(10))
+
+
+def test_an_item_is_taken_when_its_turn_has_come() -> None:
+    taken: list[int] = []
+
+    async def endless() -> AsyncIterator[int]:
+        for index in range(1_000_000):
+            taken.append(index)
+            yield index
+
+    async def work(index: int) -> int:
+        if index == 3:
+            raise LookupError("the third")
+        await anyio.lowlevel.checkpoint()
+        return index
+
+    with pytest.raises(LookupError, match="the third"):
+        anyio.run(in_order, endless(), work, lambda _: None, 2)
+    assert len(taken) < 10
+
+
+def test_an_error_of_the_items_is_raised_as_it_is() -> None:
+    async def faulty() -> AsyncIterator[int]:
+        yield 0
+        raise LookupError("line 2")
+
+    async def work(index: int) -> int:
+        await anyio.sleep_forever()
+        return index
+
+    with pytest.raises(LookupError, match="line 2"):
+        anyio.run(in_order, faulty(), work, lambda _: None, 3)
+
+
+class Sleeper:
+    """Sleeps without time, on a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if seconds:
+            self.slept.append(seconds)
+
+
+def mapped(script: FakeWorker, *, times: int = 1, patience: float = 60) -> tuple[Any, Sleeper]:
+    """Run the same call so many times, one after the other; return the records."""
+    sleeper = Sleeper()
+    delays: list[tuple[type, float]] = []
+
+    async def run() -> list[TaskRecord]:
+        async with AsyncClient(script.url, http=script.transport()) as worker:
+            mapper = Mapper(
+                worker,
+                Patience(patience),
+                sleep=sleeper.sleep,
+                now=lambda: sleeper.now,
+                on_delay=lambda error, delay: delays.append((type(error), delay)),
+            )
+            return [await mapper.run("add", [1, 2], {}, {}) for _ in range(times)]
+
+    records = anyio.run(run)
+    assert [delay for _, delay in delays] == sleeper.slept
+    return records, sleeper
+
+
+FULL = problem(429, "The queue is full.", Retry_After="7")
+DRAINS = problem(503, "The worker drains.", Retry_After="5")
+AWAY = httpx.ConnectError("All connection attempts failed")
+
+
+@pytest.fixture
+def script() -> FakeWorker:
+    return FakeWorker()
+
+
+def test_a_full_queue_is_waited_for_as_long_as_it_says(script: FakeWorker) -> None:
+    script.on("POST /task/submit", *[FULL] * 50, record())
+    (done,), sleeper = mapped(script, patience=1)
+    assert done.result == 3
+    assert sleeper.slept == [7.0] * 50
+    assert len({asked.body for asked in script.asked}) == 1  # one task id for all tries
+
+
+def test_a_worker_that_restarts_is_waited_for(script: FakeWorker) -> None:
+    script.on("POST /task/submit", record(), DRAINS, AWAY, AWAY, Reply(record("queued"), 202))
+    script.on("GET /task/t-1", AWAY, record())
+    records, sleeper = mapped(script, times=2)
+    assert [done.status for done in records] == ["completed", "completed"]
+    assert sleeper.slept == [5.0, 1.0, 1.0, 1.0]
+
+
+def test_a_worker_that_does_not_come_back_is_given_up(script: FakeWorker) -> None:
+    script.on("POST /task/submit", record(), AWAY)
+    with pytest.raises(WorkerUnreachable):
+        mapped(script, times=2, patience=10)
+    assert len(script.asked) == 1 + 11
+
+
+def test_a_worker_that_was_never_there_is_given_up_at_once(script: FakeWorker) -> None:
+    script.on("POST /task/submit", AWAY)
+    with pytest.raises(WorkerUnreachable):
+        mapped(script)
+    assert len(script.asked) == 1
+
+
+def test_a_worker_that_drains_from_the_start_is_given_up_at_once(script: FakeWorker) -> None:
+    script.on("POST /task/submit", DRAINS)
+    with pytest.raises(Refused, match="drains"):
+        mapped(script)
+
+
+def test_arguments_that_do_not_fit_fail_their_own_task(script: FakeWorker) -> None:
+    unfit = problem(422, "missing a required argument: 'b'")
+    script.on("POST /task/submit", record(), unfit, record())
+    records, _ = mapped(script, times=3)
+    assert [done.status for done in records] == ["completed", "failed", "completed"]
+    assert records[1].error == "missing a required argument: 'b'"
+
+
+def test_a_first_submission_that_does_not_fit_ends_it_all(script: FakeWorker) -> None:
+    script.on("POST /task/submit", problem(422, "no function 'add'"))
+    with pytest.raises(ApiProblem, match="no function"):
+        mapped(script, times=3)
+
+
+def test_a_token_that_is_refused_ends_it_all(script: FakeWorker) -> None:
+    script.on("POST /task/submit", record(), problem(401, "Say who you are."))
+    with pytest.raises(ApiProblem, match="Say who you are"):
+        mapped(script, times=3)
+
+
+@given(st.lists(st.sampled_from([429, 503, None]), min_size=1))
+def test_patience_ends_only_without_an_answer(statuses: list[int | None]) -> None:
+    patience = Patience(10)
+    patience.answered()
+    now, away_since = 0.0, None
+    for status in statuses:
+        error = Refused(status, "no") if status else WorkerUnreachable("http://w", "gone")
+        delay = patience.delay(error, now)
+        if status == 429:
+            away_since = None
+            assert delay is not None
+        else:
+            away_since = now if away_since is None else away_since
+            assert (delay is None) == (now - away_since >= 10)
+        now += 4

@@ -1,0 +1,98 @@
+"""Frames: whatever way the bytes arrive, the payloads are the ones that were sent, or none."""
+
+import struct
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vera_worker.errors import FrameError
+from vera_worker.framing import HEADER_BYTES, FrameReader, encode_frame
+
+LIMIT = 4096
+payload_lists = st.lists(st.binary(max_size=300), max_size=6)
+steady = settings(derandomize=True, database=None, deadline=None)
+
+
+def _pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in pairwise(edges)]
+
+
+@steady
+@given(payload_lists, st.lists(st.integers(min_value=0), max_size=20))
+def test_any_frames_in_any_pieces_come_out_whole(payloads: list[bytes], cuts: list[int]) -> None:
+    reader = FrameReader(LIMIT)
+    stream = b"".join(map(encode_frame, payloads))
+    received = [payload for piece in _pieces(stream, cuts) for payload in reader.feed(piece)]
+    assert received == payloads
+    assert reader.pending_bytes == 0
+
+
+def test_byte_by_byte_every_payload_comes_with_its_last_byte() -> None:
+    reader = FrameReader(LIMIT)
+    frame = encode_frame(b"payload")
+    for count, byte in enumerate(frame[:-1], 1):
+        assert reader.feed(bytes([byte])) == []
+        assert reader.pending_bytes == count
+    assert reader.feed(frame[-1:]) == [b"payload"]
+
+
+@steady
+@given(
+    st.lists(st.binary(min_size=1, max_size=100), min_size=1, max_size=4),
+    st.integers(min_value=0),
+    st.integers(min_value=1, max_value=255),
+)
+def test_one_corrupted_byte_never_yields_a_wrong_payload(
+    payloads: list[bytes], position: int, flip: int
+) -> None:
+    stream = bytearray(b"".join(map(encode_frame, payloads)))
+    stream[position % len(stream)] ^= flip
+    reader = FrameReader(LIMIT)
+    try:
+        received = reader.feed(bytes(stream))
+    except FrameError:
+        return
+    # The length grew: the frame now waits for bytes that never come.
+    assert received == payloads[: len(received)]
+    assert len(received) < len(payloads)
+    assert reader.pending_bytes > 0
+
+
+@pytest.mark.parametrize("offset", range(HEADER_BYTES + 3))
+@pytest.mark.parametrize("bit", range(8))
+def test_every_single_flipped_bit_of_a_frame_is_noticed(offset: int, bit: int) -> None:
+    frame = bytearray(encode_frame(b"abc"))
+    frame[offset] ^= 1 << bit
+    reader = FrameReader(LIMIT)
+    try:
+        assert reader.feed(bytes(frame)) == []
+    except FrameError:
+        return
+    assert reader.pending_bytes == len(frame)
+
+
+@steady
+@given(st.integers(min_value=LIMIT + 1, max_value=2**32 - 1), st.binary(max_size=4))
+def test_a_frame_too_long_is_refused_at_its_header(length: int, checksum: bytes) -> None:
+    header = struct.pack("!I", length) + checksum.ljust(4, b"\0")
+    with pytest.raises(FrameError, match=f"{length} bytes exceeds the limit of {LIMIT}"):
+        FrameReader(LIMIT).feed(header)
+
+
+def test_the_longest_payload_is_taken() -> None:
+    assert FrameReader(LIMIT).feed(encode_frame(bytes(LIMIT))) == [bytes(LIMIT)]
+
+
+def test_what_precedes_a_bad_frame_is_not_handed_out_with_it() -> None:
+    good, bad = encode_frame(b"good"), encode_frame(b"bad")[:-1] + b"!"
+    with pytest.raises(FrameError, match="checksum"):
+        FrameReader(LIMIT).feed(good + bad)
+
+
+@pytest.mark.parametrize("alien", [b"GET / HTTP/1.1\r\n\r\n", b"Traceback", b"\xff" * 9])
+def test_text_of_a_task_is_no_frame(alien: bytes) -> None:
+    with pytest.raises(FrameError):
+        FrameReader(LIMIT).feed(alien)

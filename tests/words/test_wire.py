@@ -1,0 +1,103 @@
+"""Messages: what is packed on one side is what is unpacked on the other."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vera_worker import wire
+from vera_worker.framing import FrameReader
+from vera_worker.handlers import FunctionInfo, Parameter, TaskOptions
+from vera_worker.tasks import Isolation, Priority
+
+steady = settings(derandomize=True, database=None, deadline=None)
+
+text = st.text(max_size=20)
+# 64 bits are what msgpack carries.
+number = st.integers(min_value=0, max_value=2**63 - 1)
+real = st.floats(allow_nan=False)
+maybe_text = st.none() | text
+option_values = st.builds(
+    TaskOptions,
+    name=maybe_text,
+    timeout=st.none() | real,
+    memory=st.none() | number,
+    max_retries=st.none() | number,
+    retry_delay=st.none() | real,
+    priority=st.none() | st.sampled_from(Priority),
+    max_concurrency=st.none() | number,
+    isolation=st.none() | st.sampled_from(Isolation),
+    idempotent=st.booleans(),
+)
+functions = st.builds(
+    FunctionInfo,
+    name=text,
+    module=text,
+    signature=text,
+    doc=text,
+    parameters=st.lists(st.builds(Parameter, text, text, st.booleans())).map(tuple),
+    options=option_values,
+)
+to_executor = st.one_of(
+    st.builds(wire.Assign, text, number, text, st.binary(), real),
+    st.builds(wire.Stop),
+    st.builds(wire.Ping),
+    st.builds(wire.Retire),
+)
+from_executor = st.one_of(
+    st.builds(wire.Ready, number, st.lists(functions, max_size=2).map(tuple)),
+    st.builds(wire.LoadFailed, text, text, text),
+    st.builds(wire.Pong),
+    st.builds(wire.Reported, text, number, st.none() | real, maybe_text),
+    st.builds(wire.Returned, text, number, st.binary(), real, real, maybe_text),
+    st.builds(wire.Raised, text, number, text, text, text, text, real, real, maybe_text),
+)
+
+
+def _payload(message: Any) -> bytes:
+    (payload,) = FrameReader(2**20).feed(wire.pack(message))
+    return payload
+
+
+@steady
+@given(to_executor)
+def test_every_message_to_an_executor_arrives_as_it_was_sent(message: wire.ToExecutor) -> None:
+    received = wire.decode_to_executor(_payload(message))
+    assert received == message
+    assert type(received) is type(message)
+
+
+@steady
+@given(from_executor)
+def test_every_message_from_an_executor_arrives_as_it_was_sent(message: wire.FromExecutor) -> None:
+    received = wire.decode_from_executor(_payload(message))
+    assert received == message
+    assert type(received) is type(message)
+
+
+@pytest.mark.parametrize("union", [wire.ToExecutor, wire.FromExecutor])
+def test_the_strategies_above_know_every_message(union: Any) -> None:
+    strategy = to_executor if union is wire.ToExecutor else from_executor
+    built: set[type] = set()
+
+    @settings(derandomize=True, database=None, deadline=None)
+    @given(strategy)
+    def collect(message: object) -> None:
+        built.add(type(message))
+
+    collect()
+    assert built == set(union.__args__)
+
+
+@pytest.mark.parametrize("message", [wire.Pong(), wire.Reported("a", 1, None, None)])
+def test_a_message_of_the_wrong_direction_is_refused(message: wire.FromExecutor) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        wire.decode_to_executor(_payload(message))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00", b"\x93\xa6Assign\x01\x02", b"{}"])
+def test_what_is_no_message_is_refused(payload: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        wire.decode_to_executor(payload)
