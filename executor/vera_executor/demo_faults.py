@@ -173,14 +173,11 @@ def _grow_below(depth: int, width: int) -> list[int]:
 
     def stubborn() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.write(write_fd, " ".join(map(str, _grow(depth - 1, width))).encode())
-        os.close(write_fd)
+        os.write(write_fd, b"%s\n" % " ".join(map(str, _grow(depth - 1, width))).encode())
         time.sleep(FOREVER_S)
 
     pid = _fork(stubborn)
-    os.close(write_fd)
-    with open(read_fd, encoding="ascii") as file:
-        return [pid, *map(int, file.read().split())]
+    return [pid, *_read_pids(read_fd, write_fd)]
 
 
 def fork_bomb(limit: int = 64) -> None:
@@ -207,13 +204,18 @@ def _daemon(body: Callable[[], None]) -> int:
     def leader() -> None:
         os.setsid()
         pid = _fork(body)
-        os.write(write_fd, str(pid).encode())
+        os.write(write_fd, b"%d\n" % pid)
 
-    child = _fork(leader)
-    os.waitpid(child, 0)
-    os.close(write_fd)
+    os.waitpid(_fork(leader), 0)
+    (pid,) = _read_pids(read_fd, write_fd)
+    return pid
+
+
+def _read_pids(read_fd: int, write_fd: int) -> list[int]:
     with open(read_fd, encoding="ascii") as file:
-        return int(file.read())
+        line = file.readline()  # not to the end: whoever was forked holds the other end
+    os.close(write_fd)
+    return [int(word) for word in line.split()]
 
 
 def _fork(body: Callable[[], None]) -> int:

@@ -46,13 +46,33 @@ def leave_to_the_server() -> None:
     The server reads the supervisor's death as end-of-file of a pipe of which multiprocessing hands
     every child the write end; kept open, each busy executor would keep the server alive.
     """
-    server: Any = multiprocessing.forkserver._forkserver  # noqa: SLF001 - no public way to it
-    if server._forkserver_alive_fd is not None:  # noqa: SLF001
-        os.close(server._forkserver_alive_fd)  # noqa: SLF001
-        server._forkserver_alive_fd = None  # noqa: SLF001
+    _let_go()
     process_tree.die_with_parent()
     if os.getppid() != PID:
         os._exit(0)
+
+
+def forget_own_server() -> None:
+    """In an executor: let the next task that uses multiprocessing start a fork server of its own.
+
+    That of the last task was killed with all else that it left; multiprocessing would wait for it
+    in vain and fail.
+    """
+    server = _server()
+    if server._forkserver_pid is not None:  # noqa: SLF001
+        _let_go()
+        server._forkserver_pid = server._forkserver_address = None  # noqa: SLF001
+
+
+def _let_go() -> None:
+    server = _server()
+    if server._forkserver_alive_fd is not None:  # noqa: SLF001
+        os.close(server._forkserver_alive_fd)  # noqa: SLF001
+        server._forkserver_alive_fd = None  # noqa: SLF001
+
+
+def _server() -> Any:
+    return multiprocessing.forkserver._forkserver  # noqa: SLF001 - there is no public way to it
 
 
 if PRELOAD_VARIABLE in os.environ:

@@ -2,13 +2,20 @@
 
 import importlib
 import inspect
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from vera_executor import telling
 from vera_worker.errors import ModuleLoadError
 from vera_worker.handlers import FunctionInfo, describe, options_of
+
+#: Modules whose frames lead to those of the module that is imported.
+_OUR_FRAMES: Final = frozenset(
+    {__name__, "importlib", "importlib._bootstrap", "importlib._bootstrap_external"}
+)
 
 
 class Handler(NamedTuple):
@@ -27,8 +34,8 @@ def load(modules: Iterable[str]) -> dict[str, Handler]:
     handlers: dict[str, Handler] = {}
     for name in modules:
         module = _import(name)
-        for function in _offered(module):
-            info = _describe(function, name)
+        for public_name, function in _offered(module):
+            info = _describe(function, public_name, name)
             other = handlers.get(info.name)
             if other is not None and other.function is not function:
                 raise ModuleLoadError(
@@ -44,11 +51,11 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except BaseException as error:  # a module that calls sys.exit() is at fault as well
-        reason = f"{type(error).__name__}: {error}"
-        raise ModuleLoadError(name, reason, traceback.format_exc()) from error
+        reason = f"{type(error).__name__}: {telling.message(error)}"
+        raise ModuleLoadError(name, reason, telling.traceback(error, _OUR_FRAMES)) from error
 
 
-def _offered(module: ModuleType) -> Iterator[Callable[..., Any]]:
+def _offered(module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
     exported = getattr(module, "__all__", None)
     for name, value in vars(module).items():
         if not inspect.isfunction(value):
@@ -59,11 +66,14 @@ def _offered(module: ModuleType) -> Iterator[Callable[..., Any]]:
             else not name.startswith("_") and value.__module__ == module.__name__
         )
         if public or options_of(value) is not None:
-            yield value
+            yield name, value
 
 
-def _describe(function: Callable[..., Any], module: str) -> FunctionInfo:
+def _describe(function: Callable[..., Any], name: str, module: str) -> FunctionInfo:
     try:
-        return describe(function)
-    except ValueError as error:
-        raise ModuleLoadError(module, f"{function.__qualname__}: {error}") from error
+        info = describe(function)
+    except Exception as error:  # the module's own code answers when its defaults are printed
+        reason = f"{function.__qualname__}: {telling.message(error)}"
+        raise ModuleLoadError(module, reason) from error
+    # Its own __name__ may be "<lambda>", or that of the wrapper which a decorator put around it.
+    return info if info.options.name else msgspec.structs.replace(info, name=name)

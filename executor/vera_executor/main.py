@@ -4,7 +4,6 @@ import faulthandler
 import os
 import signal
 import socket
-import sys
 from collections import deque
 from contextlib import suppress
 from typing import Final, NoReturn, Protocol
@@ -23,7 +22,8 @@ from vera_worker.tasks import Cause
 #: Dumps the stacks of all threads; a real-time signal, which no library uses by habit.
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
 
-_RECEIVE_BYTES: Final = 256 * 1024
+_STANDARD_FDS: Final = (0, 1, 2)
+_RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class SentFd(Protocol):
         """Return it as this process's own."""
 
 
-def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) -> None:
+def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) -> NoReturn:
     """Serve tasks from `link` until it closes.
 
     `output` takes what tasks print, `stack` the stacks that are dumped before a kill.
@@ -50,23 +50,36 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     os.setsid()  # out of reach of the terminal's Ctrl-C: the supervisor decides who stops
     process_tree.become_subreaper()
     streams, stack_fd = Streams(output.detach()), stack.detach()
+    _keep_from_subprocesses()
     faulthandler.enable(stack_fd)
     faulthandler.register(STACK_SIGNAL, file=stack_fd, all_threads=True)
     channel = Channel(link, settings.max_payload_bytes + wire.ENVELOPE_BYTES)
     try:
         handlers = loading.load(settings.modules)
     except ModuleLoadError as error:
+        streams.flush()
         channel.send(wire.LoadFailed(error.module, error.reason, error.traceback))
-        return
+        leave()
+    streams.restore()
+    os.register_at_fork(after_in_child=channel.after_fork)
     executor = Executor(channel, handlers, streams, settings.max_result_bytes)
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
     executor.serve()
+    leave()
+
+
+def _keep_from_subprocesses() -> None:
+    """Close all but the standard streams on exec: what the fork server handed over would stay."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # that of the listing itself
+            os.set_inheritable(fd, fd in _STANDARD_FDS)
 
 
 class Channel:
     """The child's blocking end of the link."""
 
     def __init__(self, link: socket.socket, max_payload_bytes: int) -> None:
+        link.settimeout(None)  # a task module may have set another default for new sockets
         self._link = link
         self._frames = FrameReader(max_payload_bytes)
         self._received: deque[wire.ToExecutor] = deque()
@@ -89,6 +102,11 @@ class Channel:
         with suppress(BlockingIOError):
             self._take(socket.MSG_DONTWAIT)
         return any(isinstance(message, wire.Stop) for message in self._received)
+
+    def after_fork(self) -> None:
+        """Let go of the link in a process that a task forked: two would speak at once."""
+        context.after_fork()
+        self._link.close()
 
     def _take(self, flags: int) -> None:
         try:
@@ -150,19 +168,17 @@ class Executor:
             outcome = attempt(assign, handler.function, self._max_result_bytes)
         finally:
             context.enter(None)
-        current.flush_progress()
-        self._streams.flush()
+        current.end()
         self._streams.restore()
         unfit = self._surroundings.restore()
         if unfit is None and not self._streams.intact:
-            unfit = "the task closed or replaced its standard output"
+            unfit = "the task closed or replaced one of its standard streams"
         return outcome if unfit is None else msgspec.structs.replace(outcome, unfit=unfit)
 
 
 def leave() -> NoReturn:
     """End this process and all that it started, at once and without clean-up of a task's code."""
     process_tree.kill_descendants(os.getpid())
-    sys.stdout.flush()
     os._exit(0)
 
 

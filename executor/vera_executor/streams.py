@@ -8,10 +8,12 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, Literal
 
 _libc: Final = ctypes.CDLL(None)
 _LINE_BUFFERED: Final = 1  # _IOLBF
+_FDS: Final = (0, 1, 2)
+_NAMES: Final = ("stdin", "stdout", "stderr")
 
 
 class Streams:
@@ -23,33 +25,67 @@ class Streams:
         os.dup2(output_fd, 1)
         os.dup2(output_fd, 2)
         os.close(nowhere)
-        self._pipe = _identity(output_fd)
         os.close(output_fd)
-        self._stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
-        self._stdout, self._stderr = _text(1), _text(2)
+        self._descriptors = [_identity(fd) for fd in _FDS]
+        self._streams = _open()
+        self._forms = [_form(stream) for stream in self._streams]
         # C's own buffer would be lost with a kill.
         _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, _LINE_BUFFERED, 0)
-        self.restore()
+        sys.stdin, sys.stdout, sys.stderr = self._streams
 
     def restore(self) -> None:
-        """Undo what a task did to `sys.stdout` and the others."""
-        sys.stdin, sys.stdout, sys.stderr = self._stdin, self._stdout, self._stderr
+        """Write out what Python and C still hold, and undo what a task did to `sys.stdout`."""
+        touched = not self._untouched()
+        self.flush()
+        if touched:
+            for name in _NAMES:
+                _flush(getattr(sys, name, None))
+            # Wrapped, detached or closed, the old ones may be of no use; with new ones all is well.
+            with suppress(OSError):
+                self._streams = _open()
+            sys.stdin, sys.stdout, sys.stderr = self._streams
 
     def flush(self) -> None:
         """Write out what Python and C still hold."""
-        for stream in {sys.stdout, sys.stderr, self._stdout, self._stderr}:
-            with suppress(Exception):  # a task may have put anything there
-                stream.flush()
+        for stream in (self._streams[1], self._streams[2], sys.__stdout__, sys.__stderr__):
+            _flush(stream)
         _libc.fflush(None)
 
     @property
     def intact(self) -> bool:
-        """Whether descriptors 1 and 2 are still the pipe."""
-        return _identity(1) == _identity(2) == self._pipe
+        """Whether descriptors 0 to 2 are still what they were."""
+        return [_identity(fd) for fd in _FDS] == self._descriptors
+
+    def _untouched(self) -> bool:
+        stdin, stdout, stderr = self._streams
+        try:
+            in_place = sys.stdin is stdin and sys.stdout is stdout and sys.stderr is stderr
+        except AttributeError:  # deleted
+            return False
+        return in_place and [_form(stream) for stream in self._streams] == self._forms
 
 
-def _text(fd: int) -> io.TextIOWrapper:
-    return open(fd, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+def _open() -> tuple[io.TextIOWrapper, io.TextIOWrapper, io.TextIOWrapper]:
+    return _text(0, "r"), _text(1, "w"), _text(2, "w")
+
+
+def _text(fd: int, mode: Literal["r", "w"]) -> io.TextIOWrapper:
+    buffering = 1 if mode == "w" else -1
+    return open(fd, mode, buffering, "utf-8", "backslashreplace", closefd=False)
+
+
+def _flush(stream: Any) -> None:
+    try:  # noqa: SIM105 - suppress() costs more than the flush, after every task
+        stream.flush()
+    except BaseException:  # noqa: BLE001, S110 - a task may have put anything there
+        pass
+
+
+def _form(stream: io.TextIOWrapper) -> tuple[Any, ...] | None:
+    try:
+        return stream.closed, stream.encoding, stream.errors, stream.line_buffering
+    except ValueError:  # detached
+        return None
 
 
 def _identity(fd: int) -> tuple[int, int] | None:

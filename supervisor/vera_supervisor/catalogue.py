@@ -1,27 +1,11 @@
 """The functions that can be called, each with the limits that are in force for it."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
-import msgspec
-
+from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
-from vera_worker.tasks import Isolation, Priority
-
-
-class FunctionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one function. None: not said here."""
-
-    #: Seconds for one attempt.
-    timeout: float | None = None
-    #: Bytes for one attempt.
-    memory: int | None = None
-    max_retries: int | None = None
-    #: Seconds before the first retry.
-    retry_delay: float | None = None
-    priority: Priority | None = None
-    max_concurrency: int | None = None
-    isolation: Isolation | None = None
 
 
 class Function:
@@ -67,8 +51,8 @@ def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLi
     """The configuration of this worker wins over what the code says of itself."""
     said: dict[str, Any] = {}
     for source in (info.options, configured):
-        for field in FunctionLimits.__struct_fields__:
-            value = getattr(source, field, None)
+        for field in fields(FunctionLimits):
+            value = getattr(source, field.name, None)
             if value is not None:
-                said[field] = value
+                said[field.name] = value
     return FunctionLimits(**said)

@@ -48,6 +48,7 @@ class Dispatcher:
         self._clock = clock
         self._inbox: deque[ev.Event] = deque()
         self._stepping = False
+        self._closed = False
         self._timer: Timer | None = None
         self._timer_at = math.inf
         self._answers: dict[str, list[asyncio.Future[Answer]]] = {}
@@ -75,8 +76,20 @@ class Dispatcher:
             fx.Retire: pool.retire,
         }
 
+    def detach(self) -> None:
+        """From now on decide nothing more: the executors are going away."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def retry_after(self) -> int:
+        """Return the whole seconds after which a refused client may try again."""
+        return self.drain_rate.retry_after(self._clock.now(), 0)
+
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
+        if self._closed:
+            return
         self._inbox.append(event)
         if self._stepping:
             return  # an effect of the step under way led here

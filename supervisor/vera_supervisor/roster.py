@@ -32,6 +32,8 @@ class Roster:
         self._slots: dict[int, Slot] = {}
         #: Free for a task; the last to fall idle is the warmest, and goes first.
         self.idle: list[Slot] = []
+        #: When an executor last got ready, took or ended a task, or passed a self-check.
+        self.last_sign_of_life: float | None = None
         self._next_id = 1
         self._failed_starts = 0
         self._no_start_before = -math.inf
@@ -74,12 +76,14 @@ class Roster:
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
         self._failed_starts = 0
+        self.last_sign_of_life = now
         slot.rest(now, self.limits)
         self.idle.append(slot)
 
     def answered(self, slot: Slot, now: float) -> None:
         """`slot` passed its self-check."""
         if slot.state is SlotState.CHECKING:
+            self.last_sign_of_life = now
             slot.answered(now, self.limits)
             self.idle.append(slot)
 

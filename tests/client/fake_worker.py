@@ -156,6 +156,9 @@ class FakeServer(ThreadingHTTPServer):
         self.fake.url = f"http://127.0.0.1:{self.server_port}"
         return self.fake
 
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of clients that hang up."""
+
     def close(self) -> None:
         self.shutdown()
         self._thread.join()

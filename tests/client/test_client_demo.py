@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.client.conftest import Run
 from tests.client.fake_worker import failed, record
+from vera_client.commands.demo import fields
 from vera_client.demo.own_worker import DemoFault, environment, own_worker
-from vera_client.demo.summary import fields, percentile, summarise
+from vera_client.demo.summary import percentile, summarise
 from vera_client.demo.workload import Seen, directly, library_files, outcome_of
 from vera_client.records import TaskRecord
 

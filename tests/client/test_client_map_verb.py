@@ -2,16 +2,21 @@
 
 import io
 import json
+import os
 from functools import partial
 from pathlib import Path
 from threading import Event
 
+import anyio
+import anyio.lowlevel
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.client.conftest import Run
 from tests.client.fake_worker import Asked, FakeWorker, Reply, failed, problem, record
 from vera_client.commands import bars
-from vera_client.commands.map import count
+from vera_client.commands.map import Line, count, lines_of, parsed
 from vera_client.mapping import Mapper
 
 LINES = b'[1, 2]\n\n{"mode": "fast"}\n"word"\n3\n'
@@ -134,6 +139,38 @@ def test_lines_are_counted_only_where_they_can_be_read_again() -> None:
             return False
 
     assert count(Pipe(LINES)) is None
+
+
+@given(st.lists(st.sampled_from([b"1", b"23", b"\n", b"\n[4]\n", b"\n\n"]), max_size=12))
+def test_a_pipe_is_read_as_it_comes(pieces: list[bytes]) -> None:
+    read_end, write_end = os.pipe()
+
+    async def read() -> list[Line]:
+        async def write() -> None:
+            with os.fdopen(write_end, "wb", buffering=0) as pipe:
+                for piece in pieces:
+                    pipe.write(piece)
+                    await anyio.lowlevel.checkpoint()
+
+        with os.fdopen(read_end, "rb") as pipe:
+            async with anyio.create_task_group() as group:
+                group.start_soon(write)
+                return [line async for line in lines_of(pipe)]
+
+    texts = b"".join(pieces).split(b"\n")
+    expected = [parsed(number, text) for number, text in enumerate(texts, 1) if text]
+    assert anyio.run(read) == expected
+
+
+def test_a_silent_pipe_does_not_hold_up_an_interrupt() -> None:
+    async def read(end: int) -> list[Line]:
+        with os.fdopen(end, "rb") as pipe, anyio.move_on_after(0):
+            return [line async for line in lines_of(pipe)]
+        return []
+
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb"):
+        assert anyio.run(read, read_end) == []
 
 
 def test_nobody_watches_no_bar() -> None:

@@ -36,6 +36,7 @@ queue_size{priority="high"} 1.0
 queue_size{priority="low"} 3.0
 executors{state="busy"} 2.0
 executors{state="idle"} 1.0
+executors{state="killing"} 0.0
 """
 
 

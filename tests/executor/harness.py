@@ -2,23 +2,31 @@
 
 import json
 import os
+import re
 import select
 import socket
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
+from vera_executor import main
 from vera_worker import process_tree, wire
 from vera_worker.framing import FrameReader
 
 HERE: Final = Path(__file__).parent
 #: Nothing here takes so long, unless it is broken.
 PATIENCE_S: Final = 15.0
-SAMPLES: Final = ("vera_executor.demo", "vera_executor.demo_faults", "sample_tasks")
+SAMPLES: Final = (
+    "vera_executor.demo",
+    "vera_executor.demo_faults",
+    "sample_tasks",
+    "untidy_tasks",
+)
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 MAX_RESULT_BYTES: Final = 1024 * 1024
 
@@ -157,8 +165,32 @@ class Child:
             printed += self.printed()
         return printed
 
-    def stack(self) -> str:
-        return os.pread(self._stack_fd, 65536, 0).decode()
+    def await_stack(self, word: str) -> str:
+        """Wait until `word` has been written to the stack file, and return what precedes it too."""
+        written = ""
+        while word not in written:
+            await_readable(self._stack_fd, f"a stack with {word!r}")
+            block = os.read(self._stack_fd, 65536)
+            assert block, f"no {word!r} in this stack: {written}"
+            written += block.decode()
+        return written
+
+    def stack_in(self, function: str) -> str:
+        """Ask for stacks until the running task has come as far as `function`."""
+        for _ in range(10_000):
+            os.kill(self.pid, main.STACK_SIGNAL)
+            stack = self.await_stack("_bootstrap\n")
+            if f" in {function}\n" in stack:
+                return stack
+        raise AssertionError(f"{function} is never in {stack}")
+
+    def await_status(self, line: str) -> None:
+        """Wait until /proc says this of the executor, for what nothing else tells."""
+        end = time.monotonic() + PATIENCE_S
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            while not re.search(line, file.read(), re.MULTILINE):
+                file.seek(0)
+                assert time.monotonic() < end, f"waited in vain for {line}"
 
     def await_exit(self) -> int:
         """Return the exit code, or the number of the signal that killed it as a negative one."""
@@ -176,9 +208,11 @@ class Child:
 class StandIn:
     """The process that stands in for the supervisor, with a fork server of its own."""
 
-    def __init__(self, *preload: str, coverage: bool = True) -> None:
+    def __init__(self, *preload: str, path: Path | None = None, coverage: bool = True) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+        if path is not None:
+            paths.append(str(path))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
         if not coverage:
             environment = {k: v for k, v in environment.items() if not k.startswith("COVERAGE_")}
@@ -201,7 +235,8 @@ class StandIn:
         """Start an executor for `modules`, which may lie in `path`."""
         link, their_link = socket.socketpair()
         output_fd, their_output_fd = os.pipe()
-        stack_fd = os.memfd_create("stack")
+        # The supervisor takes a file; on a pipe a test can wait.
+        stack_fd, their_stack_fd = os.pipe()
         request = {
             "settings": {
                 "modules": modules,
@@ -211,9 +246,10 @@ class StandIn:
             "paths": [] if path is None else [str(path)],
         }
         with their_link:
-            fds = [their_link.fileno(), their_output_fd, stack_fd]
+            fds = [their_link.fileno(), their_output_fd, their_stack_fd]
             socket.send_fds(self.control, [json.dumps(request).encode()], fds)
         os.close(their_output_fd)
+        os.close(their_stack_fd)
         await_readable(self.control.fileno(), "an executor to start")
         answer, (exit_fd,), _, _ = socket.recv_fds(self.control, 65536, 1)
         pid, self.server_pid = map(int, answer.split())

@@ -109,6 +109,8 @@ def sentence(error: ClientError) -> str:
                 f"{said}; start one with `vera-worker serve`, or name another with --url or "
                 f"VERA_URL."
             )
+        case Refused():
+            return f"{said}; try again in {error.retry_after:g} s."
         case ApiProblem(status=401):
             return f"{said}; the worker's token goes into VERA_TOKEN or --token."
         case _:

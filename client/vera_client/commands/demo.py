@@ -11,7 +11,7 @@ from vera_client import calls, gauges
 from vera_client.async_client import AsyncClient
 from vera_client.commands import bars, screen
 from vera_client.demo.own_worker import OwnWorker, own_worker
-from vera_client.demo.summary import Summary, fields, summarise
+from vera_client.demo.summary import Summary, summarise
 from vera_client.demo.workload import FUNCTION, Seen, directly, library_files, through_worker
 from vera_client.errors import ClientError
 
@@ -76,3 +76,19 @@ async def _sent(
         seen = await through_worker(worker, files, at_once, on_done)
         states = gauges.by_label(await worker.send(calls.prometheus()), "executors", "state")
     return seen, sum(states.values())
+
+
+def fields(summary: Summary) -> list[tuple[str, str]]:
+    """Return a summary in words."""
+    latency = (summary.latency_p50_s, summary.latency_p95_s, summary.latency_p99_s)
+    return [
+        ("files", f"{summary.files:,}"),
+        ("syntax tree nodes", f"{summary.nodes:,}"),
+        ("failures", f"{summary.failures_expected} expected, as these files are no valid Python"),
+        ("unexpected failures", str(summary.failures_unexpected)),
+        ("mismatches", f"{len(summary.mismatches)} against direct calls of the same function"),
+        ("executors", str(summary.executors)),
+        ("wall time", screen.seconds(summary.wall_s)),
+        ("throughput", f"{summary.tasks_per_s:.0f} tasks/s"),
+        ("latency", "p50 {}, p95 {}, p99 {}".format(*map(screen.seconds, latency))),
+    ]

@@ -71,7 +71,8 @@ def _worker(glance: Glance) -> RenderableType:
 
 def _executors(glance: Glance, now: datetime) -> RenderableType:
     states = gauges.by_label(glance.gauges, "executors", "state")
-    counts = Text(", ".join(f"{number} {state}" for state, number in states.items()) or "none")
+    told = [f"{number} {state}" for state, number in states.items() if number]
+    counts = Text(", ".join(told) or "none")
     table = _table()
     for record in glance.running:
         fraction = record.progress.fraction if record.progress else None

@@ -1,10 +1,10 @@
 """`map`: one task per line."""
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any, BinaryIO, NamedTuple
 
 import anyio
-import anyio.to_thread
 import click
 import msgspec
 
@@ -17,6 +17,8 @@ from vera_client.mapping import Mapper, in_order
 from vera_client.patience import Patience
 from vera_client.records import TaskRecord
 from vera_worker.tasks import Priority
+
+_READ_BYTES = 1 << 16
 
 
 class Line(NamedTuple):
@@ -76,7 +78,7 @@ def map_tasks(
                 async def run(line: Line) -> tuple[Line, TaskRecord]:
                     return line, await mapper.run(function, line.args, line.kwargs, options)
 
-                await in_order(_lines(file), run, report.ended, in_flight)
+                await in_order(lines_of(file), run, report.ended, in_flight)
 
         anyio.run(everything)
     if report.failed:
@@ -132,10 +134,30 @@ def count(file: BinaryIO) -> int | None:
     return total
 
 
-async def _lines(file: BinaryIO) -> AsyncIterator[Line]:
+async def lines_of(file: BinaryIO) -> AsyncIterator[Line]:
+    """Yield what each line stands for, of a pipe as soon as it has come."""
     number = 0
-    # In a thread, for a pipe may stay silent; given up with it when the program is interrupted.
-    while text := await anyio.to_thread.run_sync(file.readline, abandon_on_cancel=True):
+    async for text in _texts(file):
         number += 1
         if line := parsed(number, text):
             yield line
+
+
+async def _texts(file: BinaryIO) -> AsyncIterator[bytes]:
+    if file.seekable():
+        for text in file:
+            yield text
+        return
+    # Not in a thread: one that waits for a silent pipe would outlive an interrupt.
+    pipe, rest = file.fileno(), bytearray()
+    while True:
+        await anyio.wait_readable(pipe)
+        piece = os.read(pipe, _READ_BYTES)
+        rest += piece
+        if b"\n" in piece or not piece:
+            *whole, rest = rest.split(b"\n")
+            for part in whole:
+                yield bytes(part)
+        if not piece:
+            yield bytes(rest)
+            return

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from vera_client.commands.screen import seconds
 from vera_client.demo.workload import Outcome, Seen
 
 
@@ -64,19 +63,3 @@ def summarise(
         latency_p99_s=percentile(latencies, 99),
         executors=executors,
     )
-
-
-def fields(summary: Summary) -> list[tuple[str, str]]:
-    """Return a summary in words."""
-    latency = (summary.latency_p50_s, summary.latency_p95_s, summary.latency_p99_s)
-    return [
-        ("files", f"{summary.files:,}"),
-        ("syntax tree nodes", f"{summary.nodes:,}"),
-        ("failures", f"{summary.failures_expected} expected, as these files are no valid Python"),
-        ("unexpected failures", str(summary.failures_unexpected)),
-        ("mismatches", f"{len(summary.mismatches)} against direct calls of the same function"),
-        ("executors", str(summary.executors)),
-        ("wall time", seconds(summary.wall_s)),
-        ("throughput", f"{summary.tasks_per_s:.0f} tasks/s"),
-        ("latency", "p50 {}, p95 {}, p99 {}".format(*map(seconds, latency))),
-    ]

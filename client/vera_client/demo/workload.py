@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import signal
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,9 +80,15 @@ def directly(files: Sequence[str], processes: int) -> Iterator[tuple[str, Outcom
     """Yield what the same function makes of each file when it is simply called."""
     # Spawned: a fork would take the client's connections and threads along.
     spawn = multiprocessing.get_context("spawn")
-    # Trees have no cycles to look for; that is a quarter of the time.
-    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=gc.disable) as pool:
+    with ProcessPoolExecutor(processes, mp_context=spawn, initializer=_prepare) as pool:
         yield from zip(files, pool.map(_called, files, chunksize=_CHUNK), strict=True)
+
+
+def _prepare() -> None:
+    # An interrupt is for the demo itself, which then ends these processes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A syntax tree has no cycles; looking for them takes a quarter of the time.
+    gc.disable()
 
 
 def _called(path: str) -> Outcome:

@@ -1,0 +1,1 @@
+"""REST: what clients send and get, and nothing that decides about tasks."""

@@ -14,7 +14,7 @@ from vera_worker.tasks import Isolation, Priority
 
 steady = settings(derandomize=True, database=None, deadline=None)
 
-text = st.text(max_size=20)
+text = st.text("aZ_ 9\n\0\u00e4\u20ac\U0001f600", max_size=20)
 # 64 bits are what msgpack carries.
 number = st.integers(min_value=0, max_value=2**63 - 1)
 real = st.floats(allow_nan=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vera_worker.handlers import CallCheck, TaskOptions, describe, options_of, task
 from vera_worker.tasks import Isolation, Priority
 
-steady = settings(derandomize=True, database=None, deadline=None, max_examples=300)
+steady = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 
 
 def plain(path: str, *, limit: int = 10) -> int:

@@ -1,0 +1,57 @@
+"""The Quart application: all routes, and one form for every error."""
+
+import logging
+
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from vera_supervisor.api import orchestrator, system, tasks
+from vera_supervisor.api.problems import Problem, new_request_id, respond
+from vera_supervisor.api.services import Services
+
+log = logging.getLogger(__name__)
+
+_CLIENT_ERRORS = range(400, 500)
+
+
+def create_app(services: Services) -> Quart:
+    """Return the application for a running worker."""
+    app = Quart("vera_supervisor", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = services.config.limits.max_body
+    app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    for module in (tasks, system, orchestrator):
+        app.register_blueprint(module.routes(services))
+
+    @app.errorhandler(Problem)
+    async def problem(error: Problem) -> Response:
+        return respond(error)
+
+    @app.errorhandler(HTTPException)
+    async def refused(error: HTTPException) -> Response:
+        return respond(_from_werkzeug(error, services))
+
+    @app.errorhandler(Exception)
+    async def broken(error: Exception) -> Response:
+        request_id = new_request_id()
+        log.error("request %s: %s %s", request_id, request.method, request.path, exc_info=error)
+        return respond(Problem(500, f"a fault of the worker; its log has {request_id}"), request_id)
+
+    return app
+
+
+def _from_werkzeug(error: HTTPException, services: Services) -> Problem:
+    match error.code:
+        case 404:
+            return Problem(404, f"there is nothing at {request.path}")
+        case 405:
+            return Problem(405, f"{request.method} is not for {request.path}")
+        case 408:
+            return Problem(408, "the body did not arrive in time")
+        case 413:
+            limit = services.config.limits.max_body
+            return Problem(413, f"a body has at most limits.max_body = {limit} bytes")
+        case code if code in _CLIENT_ERRORS:
+            return Problem(400, error.description or "the request cannot be understood")
+        case _:
+            return Problem(500, "a fault of the worker")

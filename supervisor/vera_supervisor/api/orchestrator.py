@@ -1,0 +1,70 @@
+"""What Vera's orchestrator calls on a remote worker: what can you do, and do this now."""
+
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response
+
+from vera_supervisor.api.problems import Problem
+from vera_supervisor.api.requests import json_body
+from vera_supervisor.api.responses import json_response
+from vera_supervisor.api.schemas import decode_execution, decoded, record_out
+from vera_supervisor.api.services import Services
+from vera_supervisor.api.submissions import from_execution
+from vera_supervisor.api.tasks import accepted
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Record
+
+_MS = 1000.0
+
+
+def routes(services: Services) -> Blueprint:
+    """Return the routes."""
+    blueprint = Blueprint("orchestrator", __name__)
+
+    @blueprint.get("/capabilities")
+    async def capabilities() -> Response:
+        return json_response(
+            {
+                "capabilities": ["python", "remote_compute"],
+                "max_concurrent_tasks": services.config.executor.max_workers,
+                "functions": [function.info.name for function in services.catalogue],
+                "worker_id": services.config.worker.id,
+            }
+        )
+
+    @blueprint.post("/execute")
+    async def execute() -> Response:
+        task = from_execution(decoded(decode_execution, await json_body()), services)
+        accept = await accepted(services, task)
+        record = None
+        while record is None or not record.ended:  # its own timeout ends it
+            record = await services.dispatcher.wait_ended(
+                accept.task_id, services.config.server.max_wait
+            )
+            if record is None or services.dispatcher.scheduler.draining:
+                break
+        if record is None or not record.ended:
+            raise Problem(503, f"the worker stops; look for task {accept.task_id!r} later")
+        return json_response(_outcome(record, services))
+
+    return blueprint
+
+
+def _outcome(record: Record, services: Services) -> dict[str, Any]:
+    shown = record_out(record, services.config.worker.id)
+    started, ended = record.started_at, record.completed_at
+    ran_s = 0.0 if started is None or ended is None else ended - started
+    waited_s = 0.0 if started is None else started - record.task.queued_at
+    return {
+        "success": record.status is Status.COMPLETED,
+        "data": shown.result,
+        "error": shown.error,
+        "metrics": {
+            "execution_time_ms": ran_s * _MS,
+            "queue_time_ms": waited_s * _MS,
+            "attempts": record.attempt,
+            "task_id": record.task.task_id,
+            "worker_id": shown.worker_id,
+        },
+    }

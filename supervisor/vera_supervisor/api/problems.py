@@ -1,0 +1,90 @@
+"""The only table from errors to HTTP answers: RFC 9457 problems, one sentence each."""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+from quart import Response
+
+from vera_supervisor.effects import Refusal
+
+MEDIA_TYPE = "application/problem+json"
+
+#: status -> (last part of the type, title)
+_KINDS = {
+    400: ("bad-request", "The request cannot be understood"),
+    401: ("unauthorized", "A token is needed"),
+    403: ("forbidden", "Not allowed"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Method not allowed"),
+    408: ("request-timeout", "The request took too long"),
+    409: ("conflict", "Conflict"),
+    410: ("gone", "Ended and expired"),
+    413: ("too-large", "Too large"),
+    415: ("unsupported-media-type", "Unsupported media type"),
+    421: ("misdirected", "This host is not served here"),
+    422: ("unacceptable", "Well-formed, but not acceptable"),
+    429: ("queue-full", "The queue is full"),
+    500: ("internal-error", "A fault of the worker"),
+    503: ("unavailable", "Not available now"),
+}
+
+STATUS_OF_REFUSAL = {
+    Refusal.QUEUE_FULL: 429,
+    Refusal.DRAINING: 503,
+    Refusal.STORE: 503,
+    Refusal.CONFLICT: 409,
+    Refusal.TOO_LATE: 409,
+}
+
+
+class Problem(Exception):
+    """An answer that is not what the client asked for."""
+
+    def __init__(
+        self, status: int, detail: str, *, field: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        #: The field of the request that is at fault.
+        self.field = field
+        #: Whole seconds after which it is worth trying again.
+        self.retry_after = retry_after
+
+
+class _Body(msgspec.Struct, omit_defaults=True):
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    field: str | None = None
+
+
+def new_request_id() -> str:
+    """Return what names one request in an answer and in the log."""
+    return os.urandom(8).hex()
+
+
+def body_of(problem: Problem, request_id: str) -> bytes:
+    """Return the problem as JSON."""
+    kind, title = _KINDS[problem.status]
+    detail = problem.detail.encode("utf-8", "backslashreplace").decode()
+    return msgspec.json.encode(
+        _Body(f"urn:vera-worker:{kind}", title, problem.status, detail, request_id, problem.field)
+    )
+
+
+def headers_of(problem: Problem) -> Mapping[str, str]:
+    """Return the headers that go with it."""
+    headers = {"content-type": MEDIA_TYPE, "x-content-type-options": "nosniff"}
+    if problem.retry_after is not None:
+        headers["retry-after"] = str(problem.retry_after)
+    return headers
+
+
+def respond(problem: Problem, request_id: str | None = None) -> Response:
+    """Return the answer for a problem."""
+    body = body_of(problem, request_id or new_request_id())
+    return Response(body, status=problem.status, headers=dict(headers_of(problem)))

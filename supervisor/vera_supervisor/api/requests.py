@@ -1,0 +1,31 @@
+"""Reads what is common to many requests: a JSON body, a number in the query."""
+
+import math
+
+from quart import request
+
+from vera_supervisor.api.problems import Problem
+
+_JSON = "application/json"
+
+
+async def json_body() -> bytes:
+    """Return the body of a request that says it is JSON; raise a Problem where it does not."""
+    if request.mimetype != _JSON:
+        raise Problem(415, f"send Content-Type: {_JSON}")
+    body: bytes = await request.get_data(cache=False, as_text=False)
+    return body
+
+
+def query_number(name: str, default: float, most: float, *, least: float = 0) -> float:
+    """Return a number of the query; more than `most` is cut to it, what is no number refused."""
+    text = request.args.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        raise Problem(422, f"{name}: a number from {least:g} on is expected", field=name)
+    return min(value, most)

@@ -1,0 +1,175 @@
+"""The JSON of the API: what may come in, with its limits, and what goes out."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw
+
+from vera_supervisor.api.problems import Problem
+from vera_worker.tasks import Failure, Priority, Progress, Record
+
+T = TypeVar("T")
+
+#: Ids are parts of URLs and of log lines: no slash, no blank, no control character.
+TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:~@+=-]+$", min_length=1, max_length=200)]
+Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000)]
+Timeout = Annotated[float, Meta(gt=0)]
+Tag = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Call(msgspec.Struct, forbid_unknown_fields=True):
+    """What to run."""
+
+    function: Annotated[str, Meta(min_length=1, max_length=200)]
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class Requirements(msgspec.Struct, forbid_unknown_fields=True):
+    """What one attempt needs of the machine."""
+
+    cpu_cores: Annotated[float, Meta(gt=0)] | None = None
+    memory_mb: Annotated[float, Meta(gt=0)] | None = None
+    gpus: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of POST /task/submit."""
+
+    payload: Raw
+    task_id: TaskId | None = None
+    priority: Priority | None = None
+    timeout: Timeout | None = None
+    delay: Seconds | None = None
+    run_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    retry_delay: Seconds | None = None
+    requirements: Requirements | None = None
+    tags: Annotated[list[Tag], Meta(max_length=32)] = []
+    metadata: Raw | None = None
+
+
+class Execution(msgspec.Struct, kw_only=True):
+    """The body of POST /execute, as Vera's orchestrator sends it."""
+
+    payload: Raw
+    id: TaskId | None = None
+    type: str | None = None
+    timeout: Timeout | None = None
+    priority: Priority | None = None
+
+
+class Accepted(msgspec.Struct):
+    """The answer to a submission."""
+
+    status: str
+    task_id: str
+    position: int | None
+
+
+class ProgressOut(msgspec.Struct):
+    """How far a running task says it is."""
+
+    fraction: float | None
+    message: str | None
+
+
+class RecordOut(msgspec.Struct, kw_only=True):
+    """A task and what became of it."""
+
+    task_id: str
+    status: str
+    payload: Raw
+    priority: str
+    queued_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    result: Raw | None
+    error: str | None
+    attempt: int
+    max_retries: int
+    worker_id: str
+    tags: tuple[str, ...]
+    metadata: Raw | None
+    progress: ProgressOut | None
+    position: int | None
+    blocked_by: str | None
+    failure: Failure | None
+
+
+encode: Final = msgspec.json.Encoder().encode
+decode_submission: Final = msgspec.json.Decoder(Submission).decode
+decode_execution: Final = msgspec.json.Decoder(Execution).decode
+decode_call: Final = msgspec.json.Decoder(Call).decode
+decode_any: Final = msgspec.json.Decoder().decode
+
+
+def decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, within: str = "") -> T:
+    """Return what `data` says; raise a Problem that names the field at fault.
+
+    `within` is the field of the request that `data` is the value of.
+    """
+    try:
+        return decode(data)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        field = within + path.strip("`").removeprefix("$" if within else "$.")
+        where = f"{field}: " if field else ""
+        raise Problem(422, f"{where}{message}", field=field or None) from error
+    except RecursionError as error:
+        where = f"{within}: " if within else ""
+        raise Problem(422, f"{where}nested too deeply", field=within or None) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        where = f"{within}: " if within else ""
+        raise Problem(400, f"{where}this is not JSON: {error}", field=within or None) from error
+
+
+def record_out(
+    record: Record,
+    worker_id: str,
+    *,
+    progress: Progress | None = None,
+    position: int | None = None,
+    blocked_by: str | None = None,
+) -> RecordOut:
+    """Return a record as clients see it."""
+    task, failure = record.task, record.failure
+    return RecordOut(
+        task_id=task.task_id,
+        status=record.status,
+        payload=Raw(task.payload),
+        priority=task.priority,
+        queued_at=_time(task.queued_at),
+        started_at=_time_or_none(record.started_at),
+        completed_at=_time_or_none(record.completed_at),
+        result=None if record.result is None else Raw(record.result),
+        error=_sentence(failure) if record.ended else None,
+        attempt=max(record.attempt, 1),
+        max_retries=task.max_retries,
+        worker_id=worker_id,
+        tags=task.tags,
+        metadata=None if task.metadata is None else Raw(task.metadata),
+        progress=progress and ProgressOut(progress.fraction, progress.message),
+        position=position,
+        blocked_by=blocked_by,
+        failure=failure,
+    )
+
+
+def _sentence(failure: Failure | None) -> str | None:
+    if failure is None:
+        return None
+    if failure.type is None or failure.type == failure.message:
+        return failure.message
+    return f"{failure.type}: {failure.message}"
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _time_or_none(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)

@@ -1,0 +1,115 @@
+"""The HTTP server: Hypercorn's HTTP/1.1 behind a listener of our own.
+
+Hypercorn's own serve() waits on shutdown for clients to hang up, as long as they please, and
+takes HTTP/2 on a plain port. Here the deadline is ours, and HTTP/1.1 is all that is spoken.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+import h11
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves an application on listening sockets until it is closed."""
+
+    def __init__(self, app: ASGIFramework, sockets: list[socket.socket]) -> None:
+        self._app = ASGIWrapper(app)
+        self._sockets = sockets
+        self._config = Config()
+        self._config.accesslog = None
+        self._config.include_server_header = False
+        self._config.keep_alive_timeout = 10
+        self._config.keep_alive_max_requests = 1_000_000
+        self._context = WorkerContext(None)
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._listeners: list[asyncio.Server] = []
+
+    async def open(self) -> None:
+        """Begin to accept connections."""
+        for sock in self._sockets:
+            listener = await asyncio.start_server(
+                self._connected, sock=sock, backlog=self._config.backlog
+            )
+            self._listeners.append(listener)
+
+    async def close(self, grace_s: float) -> None:
+        """Accept no more, let requests under way end within `grace_s`, then hang up on all."""
+        for listener in self._listeners:
+            listener.close()
+        await self._context.terminated.set()  # idle connections close at once
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=grace_s)
+        for task, writer in list(self._connections.items()):
+            writer.transport.abort()
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=grace_s)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        try:
+            await _Connection(
+                self._app,
+                asyncio.get_running_loop(),
+                self._config,
+                self._context,
+                {},
+                reader,
+                writer,
+            )
+        except asyncio.CancelledError:
+            pass  # close() hung up
+        except Exception:
+            log.exception("a connection broke")
+        finally:
+            del self._connections[task]
+
+
+class _Connection(TCPServer):
+    """One connection that speaks HTTP/1.1 and nothing else."""
+
+    async def run(self) -> None:
+        peer: Any = self.writer.get_extra_info("socket")
+        try:
+            client = parse_socket_addr(peer.family, peer.getpeername())
+            server = parse_socket_addr(peer.family, peer.getsockname())
+            async with TaskGroup(self.loop) as task_group:
+                self._task_group = task_group
+                self.protocol = _Http11(  # type: ignore[assignment]
+                    self.app,
+                    self.config,
+                    self.context,
+                    task_group,
+                    ConnectionState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(task_group, self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            pass  # the client is gone
+        finally:
+            await self._close()
+
+
+class _Http11(H11Protocol):
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Take no upgrade; a client that asks for one is answered in HTTP/1.1, as it allows."""

@@ -1,0 +1,63 @@
+"""What the routes work with: the parts of the worker, put together by the composition root."""
+
+from dataclasses import dataclass
+
+from vera_supervisor.catalogue import Catalogue
+from vera_supervisor.clock import Clock
+from vera_supervisor.config import Config
+from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.health import Health, Signs, assess
+from vera_supervisor.host import Host
+from vera_supervisor.housekeeping import Pulse
+from vera_supervisor.metrics import Gauges, Metrics
+from vera_supervisor.slot import SlotState
+from vera_supervisor.store.protocol import Store
+from vera_worker.tasks import Priority
+
+_SERVING = (SlotState.IDLE, SlotState.CHECKING, SlotState.BUSY, SlotState.STOPPING)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """The running worker, as its API sees it."""
+
+    config: Config
+    dispatcher: Dispatcher
+    store: Store
+    catalogue: Catalogue
+    metrics: Metrics
+    host: Host
+    pulse: Pulse
+    clock: Clock
+    #: When it started, on the monotonic clock.
+    started_at: float
+
+    def health(self) -> Health:
+        """Return how the worker stands now."""
+        scheduler = self.dispatcher.scheduler
+        last = scheduler.roster.last_sign_of_life
+        return assess(
+            Signs(
+                draining=scheduler.draining,
+                loop_lag_s=self.pulse.loop_lag_s,
+                serving_executors=sum(slot.state in _SERVING for slot in scheduler.roster),
+                failed_starts=scheduler.roster.failed_starts,
+                quiet_s=None if last is None else self.clock.now() - last,
+                check_interval_s=scheduler.roster.limits.check_interval_s,
+                queue_full=scheduler.queued >= scheduler.policy.queue_size,
+            )
+        )
+
+    def gauges(self) -> Gauges:
+        """Return what Prometheus is to know of this moment."""
+        scheduler = self.dispatcher.scheduler
+        lengths = zip(Priority, scheduler.queue.lengths(), strict=True)
+        return Gauges(
+            active_tasks=scheduler.running,
+            queue_size={priority.value: length for priority, length in lengths},
+            executors=scheduler.roster.counts(),
+            admission_blocked={"draining": int(scheduler.draining)},
+            event_loop_lag_s=self.pulse.loop_lag_s,
+            cpu_percent=self.host.usage.cpu_percent,
+            memory_percent=self.host.usage.memory_percent,
+        )

@@ -1,0 +1,122 @@
+"""From a request to a task: checks against the catalogue and the limits, and the defaults."""
+
+import hashlib
+import uuid
+from typing import Final, TypeVar
+
+import anyio.to_thread
+import msgspec
+
+from vera_supervisor.api.problems import Problem
+from vera_supervisor.api.schemas import (
+    Call,
+    Execution,
+    Submission,
+    decode_any,
+    decode_call,
+    decode_submission,
+    decoded,
+)
+from vera_supervisor.api.services import Services
+from vera_supervisor.catalogue import Function
+from vera_worker.tasks import Priority, Task
+
+T = TypeVar("T")
+
+#: Bodies above this are decoded in a thread: a megabyte of brackets takes longer than a client
+#: of another task should have to wait.
+DECODE_IN_THREAD_BYTES: Final = 64 * 1024
+
+
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
+
+
+async def read_submission(body: bytes, services: Services) -> Task:
+    """Return the task that a body of POST /task/submit asks for; raise a Problem."""
+    if len(body) > DECODE_IN_THREAD_BYTES:
+        return await anyio.to_thread.run_sync(_task_of, body, services)
+    return _task_of(body, services)
+
+
+def _task_of(body: bytes, services: Services) -> Task:
+    submission = decoded(decode_submission, body)
+    return make_task(submission, services)
+
+
+def from_execution(execution: Execution, services: Services) -> Task:
+    """Return the task that a body of POST /execute asks for; raise a Problem."""
+    submission = Submission(
+        payload=execution.payload, timeout=execution.timeout, priority=execution.priority
+    )
+    return make_task(submission, services)
+
+
+def make_task(submission: Submission, services: Services) -> Task:
+    """Return the task that a submission asks for, with all limits settled; raise a Problem."""
+    call = decoded(decode_call, submission.payload, "payload")
+    function = _function(call, services)
+    limits = function.limits
+    if submission.metadata is not None:
+        decoded(decode_any, submission.metadata, "metadata")
+    now = services.clock.wall()
+    run_at = _run_at(submission, now)
+    return Task(
+        task_id=submission.task_id or str(uuid.uuid4()),
+        function=call.function,
+        payload=bytes(submission.payload),
+        priority=submission.priority or limits.priority or Priority.NORMAL,
+        timeout_s=_timeout(submission, function, services),
+        queued_at=now,
+        max_retries=_first(submission.max_retries, limits.max_retries, 0),
+        retry_delay_s=_first(submission.retry_delay, limits.retry_delay, 1.0),
+        run_at=run_at,
+        expires_at=None if submission.expires_at is None else submission.expires_at.timestamp(),
+        tags=tuple(submission.tags),
+        metadata=None if submission.metadata is None else bytes(submission.metadata),
+        digest=_digest(submission) if submission.task_id else b"",
+    )
+
+
+def _function(call: Call, services: Services) -> Function:
+    function = services.catalogue.get(call.function)
+    if function is None:
+        detail = f"there is no function {call.function!r}; GET /functions lists those there are"
+        raise Problem(422, f"payload.function: {detail}", field="payload.function")
+    fault = function.fault(call.args, call.kwargs)
+    if fault is not None:
+        detail = f"the arguments do not fit {call.function}{function.info.signature}: {fault}"
+        raise Problem(422, f"payload.args: {detail}", field="payload.args")
+    return function
+
+
+def _timeout(submission: Submission, function: Function, services: Services) -> float:
+    limits = services.config.limits
+    if submission.timeout is not None and submission.timeout > limits.max_task_timeout:
+        detail = f"at most limits.max_task_timeout = {limits.max_task_timeout:g} s may be asked for"
+        raise Problem(422, f"timeout: {detail}", field="timeout")
+    return _first(submission.timeout, function.limits.timeout, limits.task_timeout)
+
+
+def _run_at(submission: Submission, now: float) -> float | None:
+    for name in ("run_at", "expires_at"):
+        value = getattr(submission, name)
+        if value is not None and value.tzinfo is None:
+            raise Problem(422, f"{name}: say the time zone, e.g. a Z at the end", field=name)
+    if submission.delay is not None and submission.run_at is not None:
+        raise Problem(422, "delay: give delay or run_at, not both", field="delay")
+    if submission.delay is not None:
+        return now + submission.delay
+    return None if submission.run_at is None else submission.run_at.timestamp()
+
+
+def _digest(submission: Submission) -> bytes:
+    """Return what is equal for two bodies that ask for the same, however they are written."""
+    asked = {name: getattr(submission, name) for name in submission.__struct_fields__}
+    for name in ("payload", "metadata"):
+        if asked[name] is not None:
+            asked[name] = decode_any(asked[name])
+    return hashlib.blake2b(_encode_sorted(asked), digest_size=16).digest()
+
+
+def _first(*values: T | None) -> T:
+    return next(value for value in values if value is not None)

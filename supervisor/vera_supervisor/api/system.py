@@ -1,0 +1,112 @@
+"""The routes about the worker itself: health, metrics, functions, and its administration."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from quart import Blueprint, Response
+
+from vera_supervisor import events as ev
+from vera_supervisor.api.responses import json_response
+from vera_supervisor.api.services import Services
+from vera_supervisor.config import shown
+from vera_supervisor.health import State
+from vera_supervisor.metrics import exposition
+from vera_worker import __version__
+
+_HTTP_OK, _HTTP_UNAVAILABLE = 200, 503
+_GB = 1024**3
+
+
+def routes(services: Services) -> Blueprint:
+    """Return the routes."""
+    blueprint = Blueprint("system", __name__)
+    dispatcher, scheduler = services.dispatcher, services.dispatcher.scheduler
+    write_prometheus = exposition(
+        services.metrics, services.gauges, services.config.worker.id, __version__
+    )
+
+    @blueprint.get("/health")
+    async def health() -> Response:
+        verdict, usage = services.health(), services.host.usage
+        well = verdict.state in (State.HEALTHY, State.DEGRADED)
+        body = {
+            "status": verdict.state,
+            "worker_id": services.config.worker.id,
+            "active_tasks": scheduler.running,
+            "queue_size": scheduler.queued,
+            "cpu_percent": usage.cpu_percent,
+            "memory_percent": usage.memory_percent,
+            "timestamp": datetime.now(UTC),
+            "executors": scheduler.roster.counts(),
+            "reasons": verdict.reasons,
+            "cpu_usage": usage.cpu_percent,
+            "memory_usage_mb": usage.memory_used_mb,
+        }
+        return json_response(body, _HTTP_OK if well else _HTTP_UNAVAILABLE)
+
+    @blueprint.get("/health/live")
+    async def live() -> Response:
+        return json_response({"status": "live"})
+
+    @blueprint.get("/health/ready")
+    async def ready() -> Response:
+        verdict = services.health()
+        body = {
+            "status": "ready" if verdict.ready else "not ready",
+            "reasons": verdict.reasons,
+        }
+        return json_response(body, _HTTP_OK if verdict.ready else _HTTP_UNAVAILABLE)
+
+    @blueprint.get("/metrics")
+    async def metrics() -> Response:
+        counts = services.metrics
+        body = {
+            "tasks_completed": counts.completed,
+            "tasks_failed": counts.failed.total(),
+            "tasks_queued": scheduler.queued,
+            "tasks_cancelled": counts.cancelled,
+            "active_tasks": scheduler.running,
+            "average_execution_time": counts.average_execution_time_s,
+            "uptime_seconds": services.clock.now() - services.started_at,
+            "cpu_cores": services.host.cpu_cores,
+            "memory_total_gb": services.host.memory_total_bytes / _GB,
+            "failures_by_cause": dict(counts.failed),
+            "submissions_rejected": counts.refusals.total(),
+            "late_answers": scheduler.late_answers,
+            "executors": scheduler.roster.counts(),
+        }
+        return json_response(body)
+
+    @blueprint.get("/metrics/prometheus")
+    async def prometheus() -> Response:
+        return Response(write_prometheus(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @blueprint.get("/functions")
+    async def functions() -> Response:
+        listed: list[dict[str, Any]] = [
+            {
+                "name": function.info.name,
+                "module": function.info.module,
+                "signature": function.info.signature,
+                "doc": function.info.doc,
+                "limits": function.limits,
+            }
+            for function in services.catalogue
+        ]
+        return json_response({"functions": listed})
+
+    @blueprint.post("/admin/drain")
+    async def drain() -> Response:
+        dispatcher.post(ev.DrainAsked())
+        return json_response({"status": "draining", "active_tasks": scheduler.running})
+
+    @blueprint.post("/admin/resume")
+    async def resume() -> Response:
+        dispatcher.post(ev.ResumeAsked())
+        return json_response({"status": services.health().state})
+
+    @blueprint.get("/admin/config")
+    async def configuration() -> Response:
+        return json_response(shown(services.config))
+
+    return blueprint

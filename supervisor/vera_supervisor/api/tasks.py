@@ -1,0 +1,158 @@
+"""The routes of tasks: submit, look, wait, cancel, read the output, list."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
+from vera_supervisor.api.requests import json_body, query_number
+from vera_supervisor.api.responses import json_response
+from vera_supervisor.api.schemas import Accepted, RecordOut, encode, record_out
+from vera_supervisor.api.services import Services
+from vera_supervisor.api.submissions import read_submission
+from vera_supervisor.effects import Accept, Refuse
+from vera_supervisor.store.protocol import Query
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Record, Task
+
+#: How often the output of a running task is looked at for a client that follows it.
+_FOLLOW_INTERVAL_S: Final = 0.1
+_MAX_PAGE: Final = 1000
+
+
+def routes(services: Services) -> Blueprint:
+    """Return the routes."""
+    blueprint = Blueprint("tasks", __name__)
+    dispatcher = services.dispatcher
+    worker_id = services.config.worker.id
+    max_wait_s = services.config.server.max_wait
+
+    def shown(record: Record) -> RecordOut:
+        live = dispatcher.scheduler.live.get(record.task.task_id)
+        if live is None or record.ended:
+            return record_out(record, worker_id)
+        return record_out(
+            record,
+            worker_id,
+            progress=live.progress,
+            position=dispatcher.scheduler.position(live),
+            blocked_by=dispatcher.scheduler.blocked_by(live),
+        )
+
+    @blueprint.post("/task/submit")
+    async def submit() -> Response:
+        wait_s = query_number("wait", 0.0, max_wait_s)
+        task = await read_submission(await json_body(), services)
+        accept = await accepted(services, task)
+        if wait_s:
+            record = await dispatcher.wait_ended(accept.task_id, wait_s)
+            if record is not None:
+                return json_response(shown(record), 200 if record.ended else 202)
+        body = Accepted(accept.status, accept.task_id, accept.position)
+        return json_response(
+            body, 200 if accept.known else 202, {"location": f"/task/{accept.task_id}"}
+        )
+
+    @blueprint.get("/task/<task_id>")
+    async def look(task_id: str) -> Response:
+        wait_s = query_number("wait", 0.0, max_wait_s)
+        if wait_s:
+            record = await dispatcher.wait_ended(task_id, wait_s)
+        else:
+            record = await dispatcher.record(task_id)
+        return json_response(shown(_found(record, task_id)))
+
+    @blueprint.delete("/task/<task_id>")
+    async def cancel(task_id: str) -> Response:
+        before = _found(await dispatcher.record(task_id), task_id)
+        if before.ended:
+            raise Problem(409, f"task {task_id!r} has ended already: it is {before.status}")
+        after = _found(await dispatcher.cancel(task_id), task_id)
+        if after.status is not Status.CANCELLED:
+            raise Problem(409, f"task {task_id!r} ended before it was cancelled: {after.status}")
+        return json_response(shown(after))
+
+    @blueprint.get("/task/<task_id>/output")
+    async def output(task_id: str) -> Response:
+        printed = await dispatcher.output(task_id)
+        if printed is None:
+            raise _unknown(task_id)
+        follow = request.args.get("follow", "0") not in ("", "0", "false")
+        response = Response(
+            _follow(services, task_id) if follow else printed,
+            content_type="text/plain; charset=utf-8",
+            headers={"x-content-type-options": "nosniff"},
+        )
+        response.timeout = None
+        return response
+
+    @blueprint.get("/tasks")
+    async def page() -> Response:
+        status = request.args.get("status")
+        if status is not None and status not in list(Status):
+            raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
+        cursor = request.args.get("cursor")
+        if (
+            cursor is not None
+            and not cursor.isascii()
+            or cursor is not None
+            and not cursor.isdigit()
+        ):
+            raise Problem(422, "cursor: take it from the page before", field="cursor")
+        found = await services.store.page(
+            Query(
+                status=None if status is None else Status(status),
+                function=request.args.get("function"),
+                tag=request.args.get("tag"),
+                limit=int(query_number("limit", 100, _MAX_PAGE, least=1)),
+                cursor=cursor,
+            )
+        )
+        tasks = [shown(record) for record in found.records]
+        return json_response({"tasks": tasks, "cursor": found.cursor})
+
+    return blueprint
+
+
+async def accepted(services: Services, task: Task) -> Accept:
+    """Have a task accepted; raise a Problem when it is refused."""
+    now = services.clock.wall()
+    answer = await services.dispatcher.submit(
+        task,
+        delay_s=0.0 if task.run_at is None else max(0.0, task.run_at - now),
+        expires_in_s=None if task.expires_at is None else task.expires_at - now,
+    )
+    if isinstance(answer, Refuse):
+        status = STATUS_OF_REFUSAL[answer.refusal]
+        wait = services.dispatcher.retry_after() if status in (429, 503) else None
+        raise Problem(status, answer.detail, retry_after=wait)
+    return answer
+
+
+async def _follow(services: Services, task_id: str) -> AsyncIterator[bytes]:
+    """Yield what a task prints until it has ended."""
+    sent = 0
+    while True:
+        record = await services.dispatcher.record(task_id)
+        printed = await services.dispatcher.output(task_id)
+        if record is None or printed is None:
+            return
+        if len(printed) > sent:
+            yield printed[sent:]
+            sent = len(printed)
+        if record.ended:
+            return
+        await asyncio.sleep(_FOLLOW_INTERVAL_S)
+
+
+def _found(record: Record | None, task_id: str) -> Record:
+    if record is None:
+        raise _unknown(task_id)
+    return record
+
+
+def _unknown(task_id: str) -> Problem:
+    return Problem(404, f"there is no task {task_id!r}")

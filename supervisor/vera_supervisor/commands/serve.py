@@ -1,0 +1,64 @@
+"""The verb `serve`: run the worker in the foreground."""
+
+import os
+import sys
+from pathlib import Path
+
+import anyio
+import click
+
+from vera_supervisor import logs
+from vera_supervisor.config import KEYS, ConfigError, load
+from vera_supervisor.supervisor import CannotServe
+from vera_supervisor.supervisor import serve as serve_worker
+from vera_worker.errors import ModuleLoadError
+
+_WRONG_CONFIGURATION = 2
+
+
+@click.command
+@click.option("--config", "file", type=click.Path(path_type=Path), help="The worker.toml to read.")
+@click.option("--host", help="Where to listen.  [server.host]")
+@click.option("--port", type=int, help="Where to listen; 0: any free port.  [server.port]")
+@click.option(
+    "--ready-fd",
+    type=int,
+    help='A descriptor that gets one line {"url": …} once the worker takes tasks.',
+)
+def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int | None) -> None:
+    """Run the worker in the foreground until SIGTERM or Ctrl-C."""
+    try:
+        overrides = {"server.host": host, "server.port": port}
+        config = load(file, os.environ, overrides).config
+    except ConfigError as error:
+        for fault in error.faults:
+            click.echo(str(fault), err=True)
+        sys.exit(_WRONG_CONFIGURATION)
+    logs.configure(config.logging.level, config.logging.format)
+    _forget_secrets()
+    try:
+        anyio.run(
+            serve_worker,
+            config,
+            ready_fd,
+            backend="asyncio",
+            backend_options={"use_uvloop": True},
+        )
+    except* (CannotServe, ModuleLoadError) as group:
+        for error in _leaves(group):
+            click.echo(f"vera-worker: {error}", err=True)
+        sys.exit(_WRONG_CONFIGURATION)
+
+
+def _forget_secrets() -> None:
+    """Take the secrets out of the environment, which every executor would inherit."""
+    for key in KEYS.values():
+        if key.secret and key.env:
+            os.environ.pop(key.env, None)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

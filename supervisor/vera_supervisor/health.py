@@ -1,0 +1,69 @@
+"""Whether the worker is well: one predicate, for clients, for probes and for the watchdog."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+#: A loop that is later than this does not serve anybody in time.
+MAX_LAG_S: Final = 1.0
+#: Executors show life by starting tasks or by self-checks; so much longer than a check is too long.
+SIGN_OF_LIFE_MARGIN_S: Final = 10.0
+
+
+class State(StrEnum):
+    """What a client is told."""
+
+    HEALTHY = "healthy"
+    #: It works, but not as it should.
+    DEGRADED = "degraded"
+    DRAINING = "draining"
+    #: A task sent now would not run.
+    UNHEALTHY = "unhealthy"
+
+
+class Signs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the verdict rests on."""
+
+    draining: bool
+    loop_lag_s: float
+    #: Executors that take tasks or work on one.
+    serving_executors: int
+    failed_starts: int
+    #: Seconds since an executor last did anything; None: never.
+    quiet_s: float | None
+    check_interval_s: float
+    queue_full: bool
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The verdict and the reasons for it."""
+
+    state: State
+    reasons: list[str]
+
+    @property
+    def ready(self) -> bool:
+        """Whether a task sent now would start."""
+        return self.state in (State.HEALTHY, State.DEGRADED)
+
+
+def assess(signs: Signs) -> Health:
+    """Return how things stand."""
+    sick: list[str] = []
+    poor: list[str] = []
+    if signs.serving_executors == 0:
+        sick.append("no executor is ready")
+    elif signs.quiet_s is None or signs.quiet_s > signs.check_interval_s + SIGN_OF_LIFE_MARGIN_S:
+        sick.append("no executor has shown a sign of life lately")
+    if signs.loop_lag_s > MAX_LAG_S:
+        sick.append(f"the event loop is {signs.loop_lag_s:.1f} s late")
+    if signs.failed_starts:
+        poor.append(f"{signs.failed_starts} executors in a row died before they were ready")
+    if signs.queue_full:
+        poor.append("the queue is full")
+    if signs.draining:
+        return Health(State.DRAINING, ["the worker is draining", *sick, *poor])
+    if sick:
+        return Health(State.UNHEALTHY, sick + poor)
+    return Health(State.DEGRADED if poor else State.HEALTHY, poor)

@@ -1,0 +1,45 @@
+"""What has to be done from time to time, whether or not a client comes."""
+
+import logging
+from typing import Final
+
+import anyio
+
+from vera_supervisor.clock import Clock
+from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
+from vera_supervisor.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two prunings of the store.
+PRUNE_INTERVAL_S: Final = 30.0
+
+
+class Pulse:
+    """Looks at the host, and at how late the event loop is."""
+
+    def __init__(self, host: Host, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._host = host
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self.loop_lag_s = 0.0
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            due = self._clock.now() + SAMPLE_INTERVAL_S
+            await anyio.sleep(SAMPLE_INTERVAL_S)
+            now = self._clock.now()
+            self.loop_lag_s = max(0.0, now - due)
+            self._host.look()
+            self._dispatcher.drain_rate.look(now)
+
+
+async def prune(store: Store, clock: Clock) -> None:
+    """Forget what has been kept long enough, for ever."""
+    while True:
+        await anyio.sleep(PRUNE_INTERVAL_S)
+        forgotten = await store.prune(clock.wall())
+        if forgotten:
+            log.debug("%d ended tasks were forgotten", forgotten)

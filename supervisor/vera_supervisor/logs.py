@@ -1,0 +1,61 @@
+"""What the worker writes to its log: one line an event, as text or as JSON."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from vera_supervisor.config import LogFormat
+
+_TEXT: Final = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+#: C0 and C1 controls and the line separators, which could forge a line or steer a terminal.
+_ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+#: A traceback is lines on purpose; each gets its own mark instead.
+_TRACE_ESCAPES: Final = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
+
+
+class TextFormatter(logging.Formatter):
+    """time - logger - level - message."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line, with nothing in it that could pass for another line."""
+        record.message = record.message.translate(_ESCAPES)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
+        """Return the traceback, indented: it belongs to the line before."""
+        text = super().formatException(ei)  # type: ignore[arg-type]
+        return "  " + text.translate(_TRACE_ESCAPES).replace("\n", "\n  ")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object."""
+        body = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "logger": record.name,
+            "level": record.levelname,
+            "message": record.getMessage().encode("utf-8", "backslashreplace").decode(),
+        }
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(body).decode().translate(_ESCAPES)
+
+
+def configure(level: str, form: LogFormat) -> None:
+    """Send the log to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)

@@ -1,0 +1,200 @@
+"""The composition root: what a worker is made of, in which order it starts, and how it stops."""
+
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import msgspec
+
+from vera_supervisor import events as ev
+from vera_supervisor.api.app import create_app
+from vera_supervisor.api.guard import Guard, is_loopback
+from vera_supervisor.api.server import Server
+from vera_supervisor.api.services import Services
+from vera_supervisor.catalogue import Catalogue
+from vera_supervisor.clock import SystemClock
+from vera_supervisor.config import Config
+from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.host import Host
+from vera_supervisor.housekeeping import Pulse, prune
+from vera_supervisor.journal import Journal
+from vera_supervisor.metrics import Metrics
+from vera_supervisor.pool.launch import Launcher, Settings
+from vera_supervisor.pool.pool import Pool
+from vera_supervisor.roster import Size
+from vera_supervisor.scheduler import Policy, Scheduler
+from vera_supervisor.slot import Limits
+from vera_supervisor.store.memory import MemoryStore
+from vera_supervisor.store.protocol import Store
+from vera_worker.errors import VeraError
+
+log = logging.getLogger(__name__)
+
+#: After the drain, requests under way have so long to end before we hang up.
+HANG_UP_S: Final = 1.0
+
+
+class CannotServe(VeraError):
+    """The worker cannot start; the message says what to do."""
+
+
+async def serve(config: Config, ready_fd: int | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT; raise CannotServe or ModuleLoadError.
+
+    `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks.
+    """
+    listener = listen(config)
+    clock = SystemClock()
+    started_at = clock.now()
+    store = open_store(config)
+    await store.open()
+    metrics, journal = Metrics(), Journal()
+    scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
+    dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
+    async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
+        catalogue = Catalogue(await pool.functions, config.tasks.functions)
+        for name in catalogue.unknown:
+            log.warning("tasks.functions.%s: no task module offers such a function", name)
+        scheduler.policy = policy(config, catalogue)
+        host = Host()
+        pulse = Pulse(host, dispatcher, clock)
+        services = Services(
+            config=config,
+            dispatcher=dispatcher,
+            store=store,
+            catalogue=catalogue,
+            metrics=metrics,
+            host=host,
+            pulse=pulse,
+            clock=clock,
+            started_at=started_at,
+        )
+        app = Guard(
+            create_app(services),
+            token=config.auth.token,
+            allowed_hosts=config.server.allowed_hosts,
+        )
+        server = Server(app, [listener])
+        await server.open()
+        group.start_soon(pulse.run)
+        group.start_soon(prune, store, clock)
+        _announce(listener, ready_fd)
+        await stop_on_signal(config, dispatcher)
+        journal.close()
+        await server.close(HANG_UP_S)
+        group.cancel_scope.cancel()
+    await store.close()
+    log.info("stopped")
+
+
+def listen(config: Config) -> socket.socket:
+    """Return the listening socket; raise CannotServe where that would be unsafe or impossible."""
+    host, port = config.server.host, config.server.port
+    if not is_loopback(host) and config.auth.token is None:
+        raise CannotServe(
+            f"server.host is {host}: set auth.token (WORKER_TOKEN) before others can reach this "
+            f"worker, or bind to 127.0.0.1"
+        )
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as error:
+        raise CannotServe(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def open_store(config: Config) -> Store:
+    """Return the store that the configuration names."""
+    if not config.store.url.startswith("memory:"):
+        log.warning("store.url: only memory: is there yet; tasks are lost when the worker stops")
+    return MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=config.store.max_bytes)
+
+
+def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
+    """Return what the scheduler is to go by."""
+    return Policy(
+        size=Size(
+            min_workers=config.executor.min_workers,
+            max_workers=config.executor.max_workers,
+            idle_timeout_s=config.executor.idle_timeout,
+        ),
+        limits=Limits(
+            start_timeout_s=config.executor.start_timeout,
+            check_interval_s=config.health.check_interval,
+            kill_grace_s=config.limits.kill_grace,
+        ),
+        queue_size=config.queue.size,
+        aging_step_s=config.queue.aging_step,
+        crash_retries=config.limits.crash_retries,
+        at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
+    )
+
+
+@asynccontextmanager
+async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Pool]:
+    """Start the executors; kill them all on the way out, however that is taken."""
+    limits = config.limits
+    launcher = Launcher(
+        Settings(
+            modules=config.tasks.modules,
+            max_payload_bytes=limits.max_body,
+            max_result_bytes=limits.max_result,
+        )
+    )
+    pool = Pool(
+        launcher,
+        dispatcher.post,
+        max_result_bytes=limits.max_result,
+        max_output_bytes=limits.max_output,
+    )
+    dispatcher.attach(pool)
+    try:
+        dispatcher.post(ev.TimePassed())  # the roster is short of its minimum: it launches
+        yield pool
+    finally:
+        with anyio.CancelScope(shield=True):
+            dispatcher.detach()
+            await pool.close()
+
+
+async def stop_on_signal(config: Config, dispatcher: Dispatcher) -> None:
+    """Wait for SIGTERM or SIGINT, then drain; a second signal ends the drain at once."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("%s: draining for at most %g s", number.name, config.server.drain_timeout)
+            break
+        async with anyio.create_task_group() as group:
+
+            async def drain() -> None:
+                await dispatcher.drain(config.server.drain_timeout)
+                group.cancel_scope.cancel()
+
+            async def hurry() -> None:
+                async for number in signals:
+                    log.warning("%s again: stopping at once", number.name)
+                    group.cancel_scope.cancel()
+
+            group.start_soon(drain)
+            group.start_soon(hurry)
+    await dispatcher.interrupt()
+
+
+def _announce(listener: socket.socket, ready_fd: int | None) -> None:
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    log.info("listening on %s", url)
+    if ready_fd is not None:
+        os.write(ready_fd, msgspec.json.encode({"url": url}) + b"\n")
+        os.close(ready_fd)

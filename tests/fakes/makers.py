@@ -1,0 +1,56 @@
+"""Tasks, policies and settings with harmless defaults: a test says only what it is about."""
+
+import os
+from typing import Any, Final
+
+import msgspec
+from hypothesis import settings
+
+from vera_supervisor.roster import Size
+from vera_supervisor.scheduler import Policy
+from vera_supervisor.slot import Limits
+from vera_worker.tasks import Priority, Task
+
+#: The name of the one function that must never be started twice.
+ONCE: Final = "pay"
+
+_TORTURE: Final = bool(os.environ.get("VERA_TORTURE"))
+
+
+def rounds(examples: int, steps: int = 50) -> settings:
+    """Return the same `examples` in every run; under torture many more, and others each time."""
+    return settings(
+        max_examples=examples * 100 if _TORTURE else examples,
+        stateful_step_count=steps,
+        derandomize=not _TORTURE,
+        deadline=None,
+        print_blob=True,
+    )
+
+
+def make_task(task_id: str = "a", **changes: Any) -> Task:
+    task = Task(
+        task_id=task_id,
+        function="work",
+        payload=b"{}",
+        priority=Priority.NORMAL,
+        timeout_s=60.0,
+        queued_at=1.0e9,
+        retry_delay_s=1.0,
+    )
+    return msgspec.structs.replace(task, **changes)
+
+
+def make_policy(**changes: Any) -> Policy:
+    """Return a policy; a field of its `size` or `limits` can be named directly."""
+    size = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
+    limits = {"start_timeout_s": 30.0, "check_interval_s": 1e6, "kill_grace_s": 3.0}
+    for part in (size, limits):
+        part |= {name: changes.pop(name) for name in part.keys() & changes.keys()}
+    policy: dict[str, Any] = {
+        "queue_size": 100,
+        "aging_step_s": 60.0,
+        "crash_retries": 2,
+        "at_most_once": frozenset({ONCE}),
+    }
+    return Policy(size=Size(**size), limits=Limits(**limits), **policy | changes)

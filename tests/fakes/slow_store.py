@@ -1,0 +1,59 @@
+"""A store that acknowledges when it is told to, or fails, or fails after it has done its work."""
+
+from collections import deque
+from collections.abc import Callable
+
+from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.store.memory import MemoryStore
+from vera_supervisor.store.protocol import Added, Done, Page, Query, StoreFault
+from vera_worker.tasks import Record
+
+FAULT = StoreFault("the disk is full")
+
+
+class SlowStore:
+    """A memory store behind a queue of writes."""
+
+    def __init__(self) -> None:
+        self.inner = MemoryStore(result_ttl_s=3600.0, max_bytes=1 << 30)
+        self._writes: deque[tuple[Callable[[], None], Callable[[StoreFault], None]]] = deque()
+
+    @property
+    def pending(self) -> int:
+        return len(self._writes)
+
+    def acknowledge(self, writes: int | None = None) -> None:
+        """Carry out the oldest writes, all of them unless told how many."""
+        for _ in range(len(self._writes) if writes is None else writes):
+            self._writes.popleft()[0]()
+
+    def fail(self) -> None:
+        """Do not carry out the oldest write, and say so."""
+        self._writes.popleft()[1](FAULT)
+
+    def add(self, effect: AddTask, done: Added) -> None:
+        self._writes.append((lambda: self.inner.add(effect, done), done))
+
+    def start(self, effect: StartAttempt, at: float, done: Done) -> None:
+        self._writes.append((lambda: self.inner.start(effect, at, done), done))
+
+    def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:
+        self._writes.append((lambda: self.inner.requeue(effect, at, done), done))
+
+    def finish(self, effect: FinishTask, at: float, done: Done) -> None:
+        self._writes.append((lambda: self.inner.finish(effect, at, done), done))
+
+    async def get(self, task_id: str) -> Record | None:
+        return await self.inner.get(task_id)
+
+    async def page(self, query: Query) -> Page:
+        return await self.inner.page(query)
+
+    async def prune(self, now: float) -> int:
+        return await self.inner.prune(now)
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        self.acknowledge()

@@ -1,0 +1,109 @@
+"""Who is tried again, how often, and after how long."""
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes.makers import make_task, rounds
+from vera_supervisor.retry import CRASH_DELAY_S, MAX_DELAY_S, Budget, delay_before_next
+from vera_worker.tasks import Cause
+
+
+class FixedJitter(Random):
+    def __init__(self, share: float) -> None:
+        super().__init__(0)
+        self.share = share
+
+    def uniform(self, a: float, b: float) -> float:
+        return a + (b - a) * self.share
+
+
+def delays(cause: Cause, *, share: float = 0.5, crash_retries: int = 2, **task: Any) -> list[float]:
+    """Return the delays between attempts that all end in the same way."""
+    used, rng, found = Budget(), FixedJitter(share), []
+    while len(found) < 100:
+        delay = delay_before_next(cause, make_task(**task), used, crash_retries, rng)
+        if delay is None:
+            break
+        found.append(delay)
+    return found
+
+
+@pytest.mark.parametrize("cause", [Cause.EXCEPTION, Cause.TIMEOUT])
+def test_faults_of_the_task_are_charged_to_max_retries(cause: Cause) -> None:
+    assert delays(cause, max_retries=0) == []
+    assert len(delays(cause, max_retries=3)) == 3
+
+
+@pytest.mark.parametrize("cause", [Cause.CRASHED, Cause.WORKER_LOST])
+def test_losses_are_charged_to_a_budget_of_their_own(cause: Cause) -> None:
+    assert len(delays(cause, max_retries=0, crash_retries=2)) == 2
+    assert delays(cause, max_retries=9, crash_retries=0) == []
+
+
+@pytest.mark.parametrize(
+    "cause", [Cause.MEMORY, Cause.UNSERIALISABLE_RESULT, Cause.CANCELLED, Cause.EXPIRED]
+)
+def test_what_would_end_the_same_way_again_is_final(cause: Cause) -> None:
+    assert delays(cause, max_retries=9, crash_retries=9) == []
+
+
+def test_an_interruption_costs_nothing_however_often() -> None:
+    used = Budget()
+    for _ in range(50):
+        assert delay_before_next(Cause.INTERRUPTED, make_task(), used, 0, Random(1)) == 0.0
+    assert used == Budget()
+
+
+def test_the_two_budgets_do_not_touch_each_other() -> None:
+    used, task, rng = Budget(), make_task(max_retries=1), Random(1)
+    assert delay_before_next(Cause.CRASHED, task, used, 1, rng) is not None
+    assert delay_before_next(Cause.EXCEPTION, task, used, 1, rng) is not None
+    assert delay_before_next(Cause.EXCEPTION, task, used, 1, rng) is None
+    assert delay_before_next(Cause.CRASHED, task, used, 1, rng) is None
+
+
+def test_the_delay_doubles_from_retry_delay_on() -> None:
+    assert delays(Cause.EXCEPTION, max_retries=4, retry_delay_s=1.5) == [1.5, 3.0, 6.0, 12.0]
+
+
+def test_after_a_crash_it_comes_back_soon_whatever_its_retry_delay() -> None:
+    assert delays(Cause.CRASHED, retry_delay_s=500.0) == [CRASH_DELAY_S, 2 * CRASH_DELAY_S]
+
+
+def test_no_retry_delay_is_no_delay() -> None:
+    assert delays(Cause.EXCEPTION, max_retries=2, retry_delay_s=0.0) == [0.0, 0.0]
+
+
+@rounds(200)
+@given(
+    st.floats(0.0, 1e7),
+    st.integers(1, 90),
+    st.integers(0, 2**32),
+)
+def test_jitter_is_a_fifth_each_way_and_the_cap_holds(
+    base_s: float, failures: int, seed: int
+) -> None:
+    task = make_task(max_retries=failures, retry_delay_s=base_s)
+    used = Budget(retries=failures - 1)
+    delay = delay_before_next(Cause.EXCEPTION, task, used, 0, Random(seed))
+    assert delay is not None
+    nominal = base_s * 2.0 ** (failures - 1)
+    assert delay <= MAX_DELAY_S
+    assert delay <= nominal * 1.2 + 1e-9
+    assert delay >= min(nominal, MAX_DELAY_S / 1.2) * 0.8 - 1e-9
+
+
+def test_jitter_reaches_both_ends() -> None:
+    assert delays(Cause.EXCEPTION, max_retries=1, share=0.0) == [pytest.approx(0.8)]
+    assert delays(Cause.EXCEPTION, max_retries=1, share=1.0) == [pytest.approx(1.2)]
+
+
+def test_tasks_that_failed_together_come_back_apart_even_at_the_cap() -> None:
+    task = make_task(max_retries=1, retry_delay_s=1e9)
+    rng = Random(5)
+    seen = {delay_before_next(Cause.EXCEPTION, task, Budget(), 0, rng) for _ in range(100)}
+    assert len(seen) == 100
