@@ -72,7 +72,9 @@ class Metrics:
         self._runs = 0
         self.commit_seconds = Distribution()
         self.run_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
-        self.wait_seconds = {priority: Distribution() for priority in Priority}
+        self.wait_seconds: dict[str, Distribution] = {
+            priority: Distribution() for priority in Priority
+        }
 
     @property
     def average_execution_time_s(self) -> float:

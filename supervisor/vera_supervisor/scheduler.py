@@ -89,6 +89,8 @@ class Scheduler:
         self.queue: PriorityQueue[LiveTask] = PriorityQueue(len(Priority), policy.aging_step_s)
         self.live: dict[str, LiveTask] = {}
         self.draining = False
+        #: No executor is started any more.
+        self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
         self._rng = rng
@@ -119,7 +121,7 @@ class Scheduler:
         effects = self._handlers[type(event)](event, now)
         if self.queue.length and self.roster.idle and not self.draining:
             self._dispatch(effects, now)
-        if self.roster.can_grow:
+        if self.roster.can_grow and not self.stopping:
             effects += self.roster.grow(0 if self.draining else self.queue.length, now)
         return effects
 
@@ -344,6 +346,7 @@ class Scheduler:
         return []
 
     def _interrupt_asked(self, event: ev.InterruptAsked, now: float) -> list[Effect]:
+        self.draining = self.stopping = True
         effects: list[Effect] = []
         for slot in self.roster:
             if slot.state is SlotState.BUSY:

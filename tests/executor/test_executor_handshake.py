@@ -101,6 +101,7 @@ def test_what_a_module_prints_and_starts_before_it_fails_is_printed_and_killed(
     child = start("leaving_tasks", path=tmp_path)
     with watching(int(child.await_line().split()[0])) as (helper,):
         assert isinstance(child.receive(), wire.LoadFailed)
+        assert child.printed() == "torn line"
         assert child.await_exit() == 0
         helper.await_death()
 

@@ -1,9 +1,11 @@
 """What a task prints arrives, whoever printed it and however the task ended."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
+from tests.executor.conftest import Start
 from tests.executor.harness import Child
 from vera_worker import process_tree
 
@@ -29,6 +31,28 @@ def test_output_of_a_task_that_failed_is_there(child: Child) -> None:
     assert child.printed() == "before"
     child.call("print_text", "after")
     assert child.printed() == "after"
+
+
+@pytest.mark.parametrize("function", ["print_text", "print_from_c", "print_to_first_stdout"])
+def test_a_line_without_an_end_is_there_too(child: Child, function: str) -> None:
+    child.call(function, "half a line")
+    assert child.printed() == "half a line"
+
+
+def test_output_of_c_survives_the_death_of_the_process(child: Child) -> None:
+    assert child.run("print_from_c", "last words\n", die=True) is None
+    assert child.await_exit() == -signal.SIGKILL
+    assert child.printed() == "last words\n"
+
+
+def test_a_module_that_replaced_stdout_takes_no_output_from_the_tasks(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "quiet_tasks.py").write_text("import io, sys\nsys.stdout = io.StringIO()\n")
+    child = start("quiet_tasks", "untidy_tasks", path=tmp_path)
+    child.ready()
+    child.call("print_text", "heard")
+    assert child.printed() == "heard"
 
 
 def test_output_survives_the_death_of_the_process(child: Child) -> None:

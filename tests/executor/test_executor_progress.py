@@ -64,7 +64,7 @@ def test_the_demo_sleep_ends_early_when_it_is_told_to(child: Child) -> None:
 
 
 def test_a_forked_child_leaves_the_link_to_its_parent(child: Child) -> None:
-    assert child.call("report_from_a_fork") == 0
+    assert child.call("report_from_a_fork") == 7
     assert child.reports == []
     assert child.call("noop") is None
 

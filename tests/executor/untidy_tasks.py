@@ -1,6 +1,7 @@
 """Tasks that leave a mess behind, and tasks that tell what of it they find."""
 # ruff: noqa: T201 - what a task prints is captured
 
+import ctypes
 import gc
 import io
 import logging
@@ -104,6 +105,18 @@ def print_bytes(values: list[int]) -> None:
     print(os.fsdecode(bytes(values)), end="")
 
 
+def print_from_c(text: str, die: bool = False) -> None:
+    """Print a text through C, and die of SIGKILL where that is asked."""
+    ctypes.CDLL(None).printf(b"%s", text.encode())
+    if die:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def print_to_first_stdout(text: str) -> None:
+    """Print to the stream that was the process's at its start."""
+    print(text, end="", file=sys.__stdout__)
+
+
 def print_and_fail(text: str) -> NoReturn:
     """Print a text, without an end of line, and fail."""
     print(text, end="")
@@ -194,7 +207,7 @@ def fork_and_return() -> int:
 
 
 def report_from_a_fork() -> int:
-    """Say progress and look for a stop in a forked child; return its exit code."""
+    """Say progress and look for a stop in a forked child; return its exit code, 7 if all is well."""
     current = current_task()
     pid = os.fork()
     if pid == 0:
@@ -203,7 +216,7 @@ def report_from_a_fork() -> int:
             current.progress(0.5, "from the child")
             progress(0.6, "from the child")
             if current_task() is current and not current.stop_requested:
-                code = 0
+                code = 7
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

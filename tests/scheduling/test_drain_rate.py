@@ -10,9 +10,7 @@ from vera_supervisor.drain_rate import MAX_RETRY_AFTER_S, DrainRate
 
 @pytest.mark.parametrize("look_every_s", [0.25, 1.0, 10.0, 60.0])
 @pytest.mark.parametrize("rate", [0.5, 7.0, 3000.0])
-def test_a_constant_rate_is_found_however_often_one_looks(
-    rate: float, look_every_s: float
-) -> None:
+def test_a_constant_rate_is_found_however_often_one_looks(rate: float, look_every_s: float) -> None:
     drain, now = DrainRate(0.0), 0.0
     for _ in range(400):
         drain.note(1)  # what came between two looks counts alike, early or late

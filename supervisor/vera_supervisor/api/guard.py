@@ -8,6 +8,7 @@ requests that a browser marks as another site's are refused.
 import hashlib
 import hmac
 from collections.abc import Iterable
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -126,9 +127,7 @@ async def _refuse(problem: Problem, send: ASGISendCallable) -> None:
     body = body_of(problem, new_request_id())
     headers = [(k.encode(), v.encode()) for k, v in headers_of(problem).items()]
     headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    if problem.status == 401:
+    if problem.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send(
-        {"type": "http.response.start", "status": problem.status, "headers": headers}  # type: ignore[typeddict-item]
-    )
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

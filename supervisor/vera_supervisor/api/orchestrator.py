@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from quart import Blueprint, Response
 
 from vera_supervisor.api.problems import Problem

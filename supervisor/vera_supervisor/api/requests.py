@@ -13,7 +13,8 @@ async def json_body() -> bytes:
     """Return the body of a request that says it is JSON; raise a Problem where it does not."""
     if request.mimetype != _JSON:
         raise Problem(415, f"send Content-Type: {_JSON}")
-    body: bytes = await request.get_data(cache=False, as_text=False)
+    body = await request.get_data(cache=False, as_text=False)
+    assert isinstance(body, bytes)
     return body
 
 

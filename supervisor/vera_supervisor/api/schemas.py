@@ -152,7 +152,7 @@ def record_out(
         worker_id=worker_id,
         tags=task.tags,
         metadata=None if task.metadata is None else Raw(task.metadata),
-        progress=progress and ProgressOut(progress.fraction, progress.message),
+        progress=None if progress is None else ProgressOut(progress.fraction, progress.message),
         position=position,
         blocked_by=blocked_by,
         failure=failure,

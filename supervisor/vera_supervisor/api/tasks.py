@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-import msgspec
 from quart import Blueprint, Response, request
 
 from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
 from vera_supervisor.api.requests import json_body, query_number
 from vera_supervisor.api.responses import json_response
-from vera_supervisor.api.schemas import Accepted, RecordOut, encode, record_out
+from vera_supervisor.api.schemas import Accepted, RecordOut, record_out
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_submission
 from vera_supervisor.effects import Accept, Refuse
@@ -23,7 +22,7 @@ _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
 
 
-def routes(services: Services) -> Blueprint:
+def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small handlers
     """Return the routes."""
     blueprint = Blueprint("tasks", __name__)
     dispatcher = services.dispatcher

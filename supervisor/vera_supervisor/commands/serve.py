@@ -45,8 +45,8 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend_options={"use_uvloop": True},
         )
     except* (CannotServe, ModuleLoadError) as group:
-        for error in _leaves(group):
-            click.echo(f"vera-worker: {error}", err=True)
+        for leaf in _leaves(group):
+            click.echo(f"vera-worker: {leaf}", err=True)
         sys.exit(_WRONG_CONFIGURATION)
 
 

@@ -1,5 +1,6 @@
 """Starts executor processes; the only module of the supervisor that knows the child's code."""
 
+import errno
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -43,12 +44,15 @@ class Launcher:
         self._context.set_forkserver_preload([fork_server.__name__])
         self._preload = settings.modules if preload else ()
         self._lock = threading.Lock()
+        self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: set[int] = set()
 
     def start(self) -> Launched:
         """Start one executor; raise OSError when the machine has no room for it."""
         with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the pool is closed")
             ours, theirs = socket.socketpair()
             output_fd, their_output_fd = os.pipe2(os.O_CLOEXEC)
             stack_fd = os.memfd_create("vera-stack")
@@ -82,6 +86,7 @@ class Launcher:
     def close(self) -> None:
         """Kill all executors with all that they started, and end the fork server."""
         with self._lock:
+            self._closed = True
             server = _server_pid()
             if server is not None:
                 process_tree.kill_descendants(server)
