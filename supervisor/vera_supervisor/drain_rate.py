@@ -15,11 +15,12 @@ class DrainRate:
     def __init__(self, now: float) -> None:
         self._count = 0.0
         self._weight = 0.0
+        self._pending = 0
         self._at = now
 
     def note(self, tasks: int = 1) -> None:
         """`tasks` left the queue since the last look."""
-        self._count += tasks
+        self._pending += tasks
 
     def per_second(self, now: float) -> float:
         """Return the rate; 0 before anything was measured."""
@@ -31,14 +32,17 @@ class DrainRate:
         rate = self.per_second(now)
         if rate <= 0:
             return MAX_RETRY_AFTER_S // 6
-        return max(1, min(math.ceil((ahead + 1) / rate), MAX_RETRY_AFTER_S))
+        return max(1, math.ceil(min((ahead + 1) / rate, MAX_RETRY_AFTER_S)))
 
     def look(self, now: float) -> None:
         """Let the past fade; to be called now and then, about once a second."""
         passed = max(0.0, now - self._at)
         if passed:
-            # The weight is the integral of the decay over the time watched so far.
+            # The weight is the integral of the decay over the time watched so far. What left since
+            # the last look is spread evenly over that time, so the rate is right at any interval.
             factor = 0.5 ** (passed / HALF_LIFE_S)
-            self._count *= factor
-            self._weight = self._weight * factor + (1 - factor) * HALF_LIFE_S / math.log(2)
+            weight = (1 - factor) * HALF_LIFE_S / math.log(2)
+            self._count = self._count * factor + self._pending * weight / passed
+            self._weight = self._weight * factor + weight
+            self._pending = 0
             self._at = now

@@ -70,6 +70,8 @@ class Accept(_Effect, frozen=True):
     position: int | None
     #: Whether the task had been accepted before.
     known: bool
+    #: Of the submission that this answers; others may have asked for the same id.
+    digest: bytes = b""
 
 
 class Refuse(_Effect, frozen=True):
@@ -78,6 +80,8 @@ class Refuse(_Effect, frozen=True):
     task_id: str
     refusal: Refusal
     detail: str
+    #: Of the submission that this answers; others may have asked for the same id.
+    digest: bytes = b""
 
 
 class Announce(_Effect, frozen=True):

@@ -33,6 +33,11 @@ class PriorityQueue(Generic[T]):
         self.length += 1
         return self._lanes[rank].insert(arrived_at + rank * self._step_s, item)
 
+    def put_back(self, item: T, rank: int, key: float) -> float:
+        """Put an item that was taken out back where it was, and return its key."""
+        self.length += 1
+        return self._lanes[rank].insert_at(key, item)
+
     def pop(self) -> T:
         """Take out the first item; raise IndexError when there is none."""
         lane = self._first_lane()
@@ -81,12 +86,14 @@ class PriorityQueue(Generic[T]):
 class _Lane(Generic[T]):
     """One class: two parallel lists sorted by key, of which the first `_head` entries are gone."""
 
-    __slots__ = ("_head", "_items", "keys")
+    __slots__ = ("_asked", "_given", "_head", "_items", "keys")
 
     def __init__(self) -> None:
         self.keys: list[float] = []  # empty exactly when the lane is
         self._items: list[T] = []
         self._head = 0
+        #: The last key that was asked for and not the last of all, and what was given instead.
+        self._asked = self._given = -math.inf
 
     def __len__(self) -> int:
         return len(self.keys) - self._head
@@ -94,12 +101,19 @@ class _Lane(Generic[T]):
     def insert(self, key: float, item: T) -> float:
         keys = self.keys
         if keys and key <= keys[-1]:
-            key, index = self._free_key(key)
-            keys.insert(index, key)
-            self._items.insert(index, item)
-        else:  # the usual case: it came last
-            keys.append(key)
-            self._items.append(item)
+            asked = key
+            if key == self._asked:  # of one moment: it goes after all others of that moment
+                key = math.nextafter(self._given, math.inf)
+            self._asked, self._given = asked, self.insert_at(key, item)
+            return self._given
+        keys.append(key)  # the usual case: it came last
+        self._items.append(item)
+        return key
+
+    def insert_at(self, key: float, item: T) -> float:
+        key, index = self._free_key(key)
+        self.keys.insert(index, key)
+        self._items.insert(index, item)
         return key
 
     def _free_key(self, key: float) -> tuple[float, int]:

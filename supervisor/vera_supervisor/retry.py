@@ -11,6 +11,8 @@ from vera_worker.tasks import Cause, Task
 MAX_DELAY_S: Final = 3600.0
 #: A crash is seldom the task's own doing: the first re-run comes soon.
 CRASH_DELAY_S: Final = 0.1
+_LEAST_JITTER: Final = 0.8
+_MOST_JITTER: Final = 1.2
 
 _FAULTS_OF_THE_TASK: Final = frozenset({Cause.EXCEPTION, Cause.TIMEOUT})
 _LOSSES: Final = frozenset({Cause.CRASHED, Cause.WORKER_LOST})
@@ -43,6 +45,6 @@ def delay_before_next(
 
 
 def _backoff(base_s: float, failures: int, rng: Random) -> float:
-    # Jitter keeps tasks that failed together from coming back together.
+    # Jitter keeps tasks that failed together from coming back together, at the cap as well.
     delay = base_s * 2.0 ** min(failures - 1, 60)
-    return min(delay, MAX_DELAY_S) * rng.uniform(0.8, 1.2)
+    return min(delay, MAX_DELAY_S / _MOST_JITTER) * rng.uniform(_LEAST_JITTER, _MOST_JITTER)

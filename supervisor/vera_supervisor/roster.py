@@ -1,6 +1,7 @@
 """All slots: which executor is free, when to start one more, when to let one go."""
 
 import math
+from bisect import insort
 from collections.abc import Iterator
 from typing import Final
 
@@ -30,7 +31,7 @@ class Roster:
         self.size = size
         self.limits = limits
         self._slots: dict[int, Slot] = {}
-        #: Free for a task; the last to fall idle is the warmest, and goes first.
+        #: Free for a task, longest idle first; the last is the warmest, and takes the next task.
         self.idle: list[Slot] = []
         #: When an executor last got ready, took or ended a task, or passed a self-check.
         self.last_sign_of_life: float | None = None
@@ -65,6 +66,12 @@ class Roster:
         return len(self._slots) < self.size.max_workers
 
     @property
+    def overfull(self) -> bool:
+        """Whether there are more executors than there may be, as after a change of the maximum."""
+        most = self.size.max_workers
+        return len(self._slots) > most and self._staying() > most
+
+    @property
     def failed_starts(self) -> int:
         """How many executors in a row died before they were ready."""
         return self._failed_starts
@@ -85,7 +92,7 @@ class Roster:
         if slot.state is SlotState.CHECKING:
             self.last_sign_of_life = now
             slot.answered(now, self.limits)
-            self.idle.append(slot)
+            insort(self.idle, slot, key=lambda slot: slot.idle_since)
 
     def lost(self, slot: Slot, now: float) -> None:
         """The executor of `slot` is gone."""
@@ -112,13 +119,16 @@ class Roster:
     def shrink(self, now: float) -> list[Effect]:
         """Return the farewells to idle executors that are not called for."""
         effects: list[Effect] = []
-        alive = sum(s.state not in (SlotState.RETIRING, SlotState.KILLING) for s in self)
+        alive = self._staying()
         for slot in list(self.idle):
-            stale = now - slot.idle_since >= self.size.idle_timeout_s
+            stale = slot.idle_since + self.size.idle_timeout_s <= now
             if alive > self.size.max_workers or (alive > self.size.min_workers and stale):
                 effects.append(self.retire(slot, now))
                 alive -= 1
         return effects
+
+    def _staying(self) -> int:
+        return sum(s.state not in (SlotState.RETIRING, SlotState.KILLING) for s in self)
 
     def _launch(self, now: float) -> Effect:
         slot = Slot(self._next_id, now, self.limits)
@@ -133,9 +143,17 @@ class Roster:
         slot.retire(now)
         return Retire(slot.slot_id)
 
+    def kill(self, slot: Slot, now: float) -> list[Effect]:
+        """The executor of `slot` shall be gone, whatever it does."""
+        if slot.state is SlotState.IDLE:
+            self.idle.remove(slot)
+        return slot.kill(now)
+
     def due(self, now: float) -> list[Effect]:
         """Return what the deadlines that have passed call for."""
         effects: list[Effect] = []
+        if self._no_start_before <= now:
+            self._no_start_before = -math.inf
         for slot in list(self):
             if slot.deadline <= now and slot.state is not SlotState.KILLING:
                 if slot.state is SlotState.IDLE:
@@ -148,11 +166,15 @@ class Roster:
         return [s for s in self if s.state is SlotState.KILLING and s.deadline <= now]
 
     def next_deadline(self) -> float:
-        """Return when `due` will next have something to say; infinity for never."""
+        """Return when `due` or `shrink` will next have something to say; infinity for never."""
         nearest = math.inf
         for slot in self._slots.values():  # a plain loop: this runs after every event
             if slot.deadline < nearest:
                 nearest = slot.deadline
-        if self._failed_starts:
+        if self._no_start_before > -math.inf:
             nearest = min(nearest, self._no_start_before)
+        if self.idle and len(self._slots) > self.size.min_workers:
+            farewell = self.idle[0].idle_since + self.size.idle_timeout_s
+            if farewell < nearest and self._staying() > self.size.min_workers:
+                nearest = farewell
         return nearest

@@ -1,6 +1,7 @@
 """The routes of tasks: submit, look, wait, cancel, read the output, list."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -94,12 +95,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         if status is not None and status not in list(Status):
             raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
         cursor = request.args.get("cursor")
-        if (
-            cursor is not None
-            and not cursor.isascii()
-            or cursor is not None
-            and not cursor.isdigit()
-        ):
+        if cursor is not None and not re.fullmatch("[0-9]{1,18}", cursor):
             raise Problem(422, "cursor: take it from the page before", field="cursor")
         found = await services.store.page(
             Query(
