@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 import msgspec
 import uvloop
-from answer import request as request_bytes
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from load import drive
 from quart import Quart, Response, request
+
+from bench.answer import request as request_bytes
+from bench.load import drive
 
 BACKLOG = 128
 STOP_S = 5.0

@@ -1,9 +1,14 @@
 """Measure this machine's own limits: the yardsticks for every other figure of the project."""
 
-from bare_route import SUBMIT, bare_route
-from load import drive
-from report import Report, run
-from yardsticks import bare_loop, process_pool, sqlite_commits
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[1])  # http.py beside this must not hide the library's
+
+from bench.bare_route import SUBMIT, bare_route
+from bench.load import drive
+from bench.report import Report, run
+from bench.yardsticks import bare_loop, process_pool, sqlite_commits
 
 CONNECTIONS = 16
 BATCH_ROWS = 100

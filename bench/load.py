@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from answer import Answer, parse
+from bench.answer import Answer, parse
 
 STALL_S = 20.0
 """Silence for so long, on all connections together, means that the server hangs."""

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 
-from bare_loop import bare_loop
+from bench.bare_loop import bare_loop
 
 __all__ = ["bare_loop", "process_pool", "sqlite_commits"]
 

@@ -72,10 +72,12 @@ def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> int:
     stopped: dict[int, None] = {}
     quiet_looks = 0
     while quiet_looks < _QUIET_LOOKS:
-        new = [child for child in _tree(pid, spare) if child not in stopped]
-        quiet_looks = 0 if new else quiet_looks + 1
-        _send(signal.SIGSTOP, new)
-        stopped.update(dict.fromkeys(new))
+        before = len(stopped)
+        # From below upwards, for that is how orphans move: what is no child any more of a process
+        # that was just looked at is found among the children of one that is still to come.
+        for parent in [*reversed(stopped), pid]:
+            _stop_below(parent, stopped, spare if parent == pid else ())
+        quiet_looks = quiet_looks + 1 if len(stopped) == before else 0
     _send(signal.SIGKILL, stopped)
     return len(stopped)
 
@@ -85,9 +87,14 @@ def signal_descendants(pid: int, number: signal.Signals) -> None:
     _send(number, descendants(pid))
 
 
-def _tree(pid: int, spare: Collection[int]) -> list[int]:
-    roots = [child for child in children(pid) if child not in spare]
-    return roots + [child for root in roots for child in descendants(root)]
+def _stop_below(pid: int, stopped: dict[int, None], spare: Collection[int]) -> None:
+    """Stop all descendants of `pid` that are not among the stopped, and add them in this order."""
+    new = [child for child in children(pid) if child not in stopped and child not in spare]
+    for process in new:  # grows while it is walked
+        if process not in stopped:
+            _send(signal.SIGSTOP, [process])
+            stopped[process] = None
+            new += children(process)
 
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:

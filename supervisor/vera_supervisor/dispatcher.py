@@ -51,7 +51,8 @@ class Dispatcher:
         self._closed = False
         self._timer: Timer | None = None
         self._timer_at = math.inf
-        self._answers: dict[str, list[asyncio.Future[Answer]]] = {}
+        #: Who waits for an answer, by task id and digest of the submission.
+        self._answers: dict[tuple[str, bytes], list[asyncio.Future[Answer]]] = {}
         self._idle = asyncio.Event()
         self._carry: dict[type, Callable[[Any], None]] = {
             fx.AddTask: self._add,
@@ -108,7 +109,10 @@ class Dispatcher:
         self, task: Task, *, delay_s: float = 0.0, expires_in_s: float | None = None
     ) -> Answer:
         """Have `task` accepted or refused; returns once it is stored."""
-        return await self._ask(task.task_id, ev.Submitted(task, delay_s, expires_in_s))
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers.setdefault((task.task_id, task.digest), []).append(future)
+        self.post(ev.Submitted(task, delay_s, expires_in_s))
+        return await future
 
     async def cancel(self, task_id: str) -> Record | None:
         """Cancel a task and return its record once it has ended; None where there is none.
@@ -118,7 +122,7 @@ class Dispatcher:
         ended = self.journal.expect_end(task_id)
         try:
             live = self.scheduler.live.get(task_id)
-            if live is not None:
+            if live is not None and live.added:
                 self.post(ev.CancelAsked(task_id))
                 await ended
         finally:
@@ -128,11 +132,13 @@ class Dispatcher:
     async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
         """Return the record of a task when it has ended, or as it is after `timeout_s`."""
         ended = self.journal.expect_end(task_id)
-        record = await self.record(task_id)
-        if record is not None and not record.ended:
-            await asyncio.wait([ended], timeout=timeout_s)
+        try:
             record = await self.record(task_id)
-        ended.cancel()
+            if record is not None and not record.ended:
+                await asyncio.wait([ended], timeout=timeout_s)
+                record = await self.record(task_id)
+        finally:
+            ended.cancel()
         return record
 
     async def record(self, task_id: str) -> Record | None:
@@ -147,13 +153,12 @@ class Dispatcher:
         started_at = None
         if live.started_at is not None:
             started_at = self._clock.wall() - (self._clock.now() - live.started_at)
-        waits = live.status is Status.QUEUED
         return Record(
             task=live.task,
-            status=Status.QUEUED if waits else Status.RUNNING,
+            status=live.told,
             attempt=live.attempt,
             started_at=started_at,
-            failure=live.failure if waits else None,
+            failure=live.failure if live.told is Status.QUEUED else None,
         )
 
     async def output(self, task_id: str) -> bytes | None:
@@ -184,16 +189,12 @@ class Dispatcher:
         if self.scheduler.running:
             await self._idle.wait()
 
-    async def _ask(self, task_id: str, event: ev.Event) -> Answer:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._answers.setdefault(task_id, []).append(future)
-        self.post(event)
-        return await future
-
     def _answer(self, effect: Answer) -> None:
         if isinstance(effect, fx.Refuse):
+            if effect.refusal is fx.Refusal.TOO_LATE:
+                return  # whoever asked to cancel reads the record instead
             self._metrics.refusals[effect.refusal] += 1
-        for future in self._answers.pop(effect.task_id, ()):
+        for future in self._answers.pop((effect.task_id, effect.digest), ()):
             if not future.done():  # else the client is gone; its task is ours all the same
                 future.set_result(effect)
 

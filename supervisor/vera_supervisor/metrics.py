@@ -121,7 +121,7 @@ class _Snapshot(Collector):
             "submissions_rejected",
             "Submissions that were refused.",
             "reason",
-            {r: metrics.refusals[r] for r in Refusal},
+            {r: metrics.refusals[r] for r in Refusal if r is not Refusal.TOO_LATE},
         )
         yield _counters(
             "executor_restarts",

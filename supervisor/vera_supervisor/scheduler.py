@@ -13,6 +13,7 @@ Only what the store has confirmed is told to clients: that a task is accepted, a
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -37,10 +38,12 @@ from vera_supervisor.retry import Budget, delay_before_next
 from vera_supervisor.roster import Roster, Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_worker.lifecycle import Move, Status, after
-from vera_worker.tasks import RANK, Cause, Failure, Priority, Progress, Task
+from vera_worker.tasks import RANK, Cause, Failure, Priority, Progress, Record, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
+#: So many cancelled tasks among the delayed ones are not worth clearing away.
+_FEW: Final = 64
 #: Longest piece of a task's output in its death certificate.
 OUTPUT_TAIL_BYTES: Final = 4096
 
@@ -69,15 +72,26 @@ class LiveTask(msgspec.Struct, kw_only=True):
     used: Budget = msgspec.field(default_factory=Budget)
     #: Its key in the queue; None while it is not there.
     key: float | None = None
+    #: The key that it had there last.
+    place: float = 0.0
     #: Where it waits for a delay to pass: until then.
     delayed_until: float | None = None
     expires_at: float = math.inf
     slot_id: int | None = None
     accepted_at: float = 0.0
     started_at: float | None = None
+    #: Seconds that its last attempt took, once that has ended.
+    ran_s: float | None = None
+    #: A client wants it to end: it is not tried again.
+    unwanted: bool = False
     progress: Progress | None = None
     #: How its last attempt ended, if badly.
     failure: Failure | None = None
+
+    @property
+    def told(self) -> Status:
+        """What clients may know: an end only once it is stored, and then the task is not here."""
+        return Status.QUEUED if self.status is Status.QUEUED else Status.RUNNING
 
 
 class Scheduler:
@@ -89,14 +103,14 @@ class Scheduler:
         self.queue: PriorityQueue[LiveTask] = PriorityQueue(len(Priority), policy.aging_step_s)
         self.live: dict[str, LiveTask] = {}
         self.draining = False
-        #: No executor is started any more.
+        #: No executor is started until work is resumed.
         self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
         self._rng = rng
         self._delayed: list[tuple[float, int, LiveTask]] = []
         self._delayed_count = 0
-        self._unsaved: list[tuple[float, Effect]] = []
+        self._unsaved: deque[tuple[float, RequeueTask | FinishTask]] = deque()
         self._adding = 0
         self._running = 0
         self._sequence = 0
@@ -167,12 +181,14 @@ class Scheduler:
         known = self.live.get(task.task_id)
         if known is not None:
             # While it is being stored, the answer to the first submission answers this one too.
-            return [self._accept_known(known.task, task, known.status)] if known.added else []
+            same = known.task.digest == task.digest
+            return [] if same and not known.added else [self._known(known.task, task, known.told)]
         if self.draining:
-            return [Refuse(task.task_id, Refusal.DRAINING, "the worker is draining")]
+            detail = "the worker is draining"
+            return [Refuse(task.task_id, Refusal.DRAINING, detail, task.digest)]
         if self.queued >= self.policy.queue_size:
             detail = f"the queue is full ({self.policy.queue_size} tasks)"
-            return [Refuse(task.task_id, Refusal.QUEUE_FULL, detail)]
+            return [Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)]
         self.live[task.task_id] = LiveTask(task=task, accepted_at=now)
         self._adding += 1
         return [AddTask(task, event.delay_s, event.expires_in_s)]
@@ -180,23 +196,25 @@ class Scheduler:
     def _added(self, effect: AddTask, event: ev.Saved, now: float) -> list[Effect]:
         live = self.live[effect.task.task_id]
         self._adding -= 1
-        if event.existing is not None:
+        known = event.existing
+        if known is not None and not _never_begun(known, live.task):
             del self.live[effect.task.task_id]
-            known = event.existing
-            return [self._accept_known(known.task, effect.task, known.status)]
+            return [self._known(known.task, effect.task, known.status)]
         live.added = True
         if effect.expires_in_s is not None:
             live.expires_at = live.accepted_at + effect.expires_in_s
         self._wait(live, live.accepted_at + effect.delay_s, now)
-        return [Accept(live.task.task_id, Status.QUEUED, self.position(live), known=False)]
+        position = self.position(live)
+        before = known is not None
+        return [Accept(live.task.task_id, Status.QUEUED, position, before, live.task.digest)]
 
-    def _accept_known(self, known: Task, task: Task, status: Status) -> Effect:
+    def _known(self, known: Task, task: Task, status: Status) -> Effect:
         if known.digest != task.digest:
             detail = f"another task has the id {task.task_id!r}; send a new id, or the same body"
-            return Refuse(task.task_id, Refusal.CONFLICT, detail)
+            return Refuse(task.task_id, Refusal.CONFLICT, detail, task.digest)
         live = self.live.get(known.task_id)
         position = None if live is None else self.position(live)
-        return Accept(known.task_id, status, position, known=True)
+        return Accept(known.task_id, status, position, known=True, digest=task.digest)
 
     def _cancel_asked(self, event: ev.CancelAsked, now: float) -> list[Effect]:
         live = self.live.get(event.task_id)
@@ -206,6 +224,7 @@ class Scheduler:
             self._leave_queue(live)
             failure = Failure(cause=Cause.CANCELLED, message="cancelled while it was queued")
             return [self._finish(live, Move.CANCEL, None, failure, b"")]
+        live.unwanted = True
         return self._slot_of(live).stop(Cause.CANCELLED, now, self.policy.limits)
 
     # What the store says.
@@ -213,11 +232,11 @@ class Scheduler:
     def _saved(self, event: ev.Saved, now: float) -> list[Effect]:
         effect = event.effect
         if type(effect) is FinishTask:
-            return [self._announce(effect, now)]
+            return [self._announce(effect)]
         if type(effect) is AddTask:
             return self._added(effect, event, now)
         if type(effect) is StartAttempt:
-            return self._start_stored(effect)
+            return self._start_stored(effect, now)
         return []
 
     def _save_failed(self, event: ev.SaveFailed, now: float) -> list[Effect]:
@@ -225,7 +244,7 @@ class Scheduler:
             case AddTask(task=task):
                 del self.live[task.task_id]
                 self._adding -= 1
-                return [Refuse(task.task_id, Refusal.STORE, event.reason)]
+                return [Refuse(task.task_id, Refusal.STORE, event.reason, task.digest)]
             case StartAttempt() as effect:
                 return self._start_not_stored(effect, event.reason, now)
             case FinishTask() | RequeueTask() as effect:
@@ -233,34 +252,51 @@ class Scheduler:
                 self._unsaved.append((now + SAVE_AGAIN_S, effect))
                 return []
 
-    def _start_stored(self, effect: StartAttempt) -> list[Effect]:
+    def _still_to_save(self, effect: RequeueTask | FinishTask) -> bool:
+        """Return whether nothing was written of that task since that would undo `effect`."""
+        if type(effect) is FinishTask:
+            return True
+        live = self.live.get(effect.task_id)
+        if live is None or live.status is not Status.QUEUED:
+            return False
+        return live.attempt == effect.attempt
+
+    def _start_stored(self, effect: StartAttempt, now: float) -> list[Effect]:
         """A task that may run only once is sent off when its start is on disk."""
         live = self.live.get(effect.task_id)
         if live is None or live.attempt != effect.attempt or live.status is not Status.RUNNING:
             return []
-        return [Assign(self._slot_of(live).slot_id, live.task, live.attempt)]
+        slot = self._slot_of(live)
+        if slot.state is SlotState.BUSY:
+            return [Assign(slot.slot_id, live.task, live.attempt)]
+        return self._not_sent(live, slot, now)
+
+    def _not_sent(self, live: LiveTask, slot: Slot, now: float) -> list[Effect]:
+        """A task was to stop before it was sent off: its executor is free, unless it is killed."""
+        if slot.state is not SlotState.STOPPING or slot.why is None:
+            return []
+        failure = self._stopped(live, slot.why, None, now)
+        self.roster.rest(slot, now)
+        return self._end_badly(live, failure, b"", now)
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
         live = self.live.get(effect.task_id)
         if live is None or live.attempt != effect.attempt or live.status is not Status.RUNNING:
             return []
-        if live.task.function not in self.policy.at_most_once:
+        if not effect.acknowledge:
             return []  # it runs already, and its end will be stored
         slot = self._slot_of(live)
+        if slot.state is not SlotState.BUSY:
+            return self._not_sent(live, slot, now)
         self.roster.rest(slot, now)
         failure = Failure(cause=Cause.INTERRUPTED, message=f"its start was not stored: {reason}")
-        return self._end_badly(live, failure, b"", now)
+        return [self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
 
-    def _announce(self, effect: FinishTask, now: float) -> Effect:
+    def _announce(self, effect: FinishTask) -> Effect:
         live = self.live.pop(effect.task_id)
         started = live.started_at
-        return Announce(
-            live.task,
-            effect.status,
-            effect.failure,
-            None if started is None else started - live.accepted_at,
-            None if started is None else now - started,
-        )
+        waited_s = None if started is None else started - live.accepted_at
+        return Announce(live.task, effect.status, effect.failure, waited_s, live.ran_s)
 
     # What executors say.
 
@@ -288,7 +324,9 @@ class Scheduler:
             self.late_answers += 1
             return []
         live, why = self.live[event.task_id], slot.why
-        if event.unfit is None:
+        assert live.started_at is not None, live
+        live.ran_s = now - live.started_at
+        if event.unfit is None and not self.roster.overfull:
             self.roster.rest(slot, now)
             effects: list[Effect] = []
         else:
@@ -309,13 +347,15 @@ class Scheduler:
         live = self.live.get(slot.task_id) if slot.task_id is not None else None
         if live is None or live.slot_id != slot.slot_id:
             return []
+        assert live.started_at is not None, live
+        live.ran_s = now - live.started_at
         lost = Failure(
             cause=Cause.CRASHED,
             message=event.message,
             exit_code=event.exit_code,
             signal=event.signal,
             stack=event.stack,
-            duration_s=None if live.started_at is None else now - live.started_at,
+            duration_s=live.ran_s,
         )
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
@@ -329,9 +369,11 @@ class Scheduler:
                 self._delayed_count -= 1
                 live.delayed_until = None
                 self._enqueue(live, now)
-        effects = self.roster.due(now) + self.roster.shrink(now)
+        effects = self.roster.shrink(now) + self.roster.due(now)
         while self._unsaved and self._unsaved[0][0] <= now:
-            effects.append(self._unsaved.pop(0)[1])
+            effect = self._unsaved.popleft()[1]
+            if self._still_to_save(effect):
+                effects.append(effect)
         for slot in self.roster.given_up(now):
             message = "the executor was killed but does not vanish (uninterruptible sleep)"
             effects += self._executor_lost(ev.ExecutorLost(slot.slot_id, message), now)
@@ -342,7 +384,7 @@ class Scheduler:
         return []
 
     def _resume_asked(self, event: ev.ResumeAsked, now: float) -> list[Effect]:
-        self.draining = False
+        self.draining = self.stopping = False
         return []
 
     def _interrupt_asked(self, event: ev.InterruptAsked, now: float) -> list[Effect]:
@@ -351,7 +393,7 @@ class Scheduler:
         for slot in self.roster:
             if slot.state is SlotState.BUSY:
                 slot.stop(Cause.INTERRUPTED, now, self.policy.limits)
-            effects += slot.kill(now)
+            effects += self.roster.kill(slot, now)
         return effects
 
     # The life of a task.
@@ -366,7 +408,7 @@ class Scheduler:
         heapq.heappush(self._delayed, (ready_at, self._sequence, live))
 
     def _enqueue(self, live: LiveTask, arrived_at: float) -> None:
-        live.key = self.queue.push(live, RANK[live.task.priority], arrived_at)
+        live.key = live.place = self.queue.push(live, RANK[live.task.priority], arrived_at)
 
     def _leave_queue(self, live: LiveTask) -> None:
         if live.key is not None:
@@ -375,6 +417,9 @@ class Scheduler:
         elif live.delayed_until is not None:
             live.delayed_until = None
             self._delayed_count -= 1
+            if len(self._delayed) > 2 * self._delayed_count + _FEW:
+                self._delayed = [entry for entry in self._delayed if entry[2].delayed_until]
+                heapq.heapify(self._delayed)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:
         while self.queue.length and self.roster.idle:
@@ -392,7 +437,7 @@ class Scheduler:
         live.attempt += 1
         live.slot_id = slot.slot_id
         live.started_at = now
-        live.progress = None
+        live.ran_s = live.progress = None
         self._running += 1
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         once = task.function in self.policy.at_most_once
@@ -421,22 +466,29 @@ class Scheduler:
         tail = output[-OUTPUT_TAIL_BYTES:].decode("utf-8", "replace")
         failure = msgspec.structs.replace(failure, output_tail=tail or None)
         live.failure = failure
-        if failure.cause is Cause.CANCELLED:
+        if live.unwanted:
             return [self._finish(live, Move.CANCEL, None, failure, output)]
-        once = live.task.function in self.policy.at_most_once
-        crash_retries = 0 if once else self.policy.crash_retries
+        if live.task.function in self.policy.at_most_once:
+            return [self._finish(live, Move.FAIL, None, failure, output)]
+        crash_retries = self.policy.crash_retries
         delay = delay_before_next(failure.cause, live.task, live.used, crash_retries, self._rng)
         if delay is None:
             return [self._finish(live, Move.FAIL, None, failure, output)]
+        return [self._try_again(live, failure, delay, output, now)]
+
+    def _try_again(
+        self, live: LiveTask, failure: Failure, delay: float, output: bytes, now: float
+    ) -> Effect:
         live.status = after(live.status, Move.REQUEUE)
         live.slot_id = None
         self._running -= 1
         if failure.cause is Cause.INTERRUPTED:
-            live.attempt -= 1  # it was no fault of the task
-            self._enqueue(live, live.accepted_at)
+            live.attempt -= 1  # it was no fault of the task, which keeps its place
+        if failure.cause is Cause.INTERRUPTED and not delay:
+            live.key = self.queue.put_back(live, RANK[live.task.priority], live.place)
         else:
             self._wait(live, now + delay, now)
-        return [RequeueTask(live.task.task_id, live.attempt, failure, delay, output)]
+        return RequeueTask(live.task.task_id, live.attempt, failure, delay, output)
 
     def _finish(
         self,
@@ -459,3 +511,12 @@ class Scheduler:
         assert slot is not None, live
         assert slot.task_id == live.task.task_id, (slot, live)
         return slot
+
+
+def _never_begun(known: Record, task: Task) -> bool:
+    """Return whether `known` is a task that was stored although the store said it was not.
+
+    Its client was refused, and now asks again: the task is taken up after all.
+    """
+    begun = known.status is not Status.QUEUED or known.attempt > 0
+    return known.task.digest == task.digest and not begun

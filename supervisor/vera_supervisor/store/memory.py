@@ -1,6 +1,7 @@
 """The store that lasts as long as the process: for tests, trials and work that may be lost."""
 
 from collections import OrderedDict
+from copy import copy
 from itertools import islice
 
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
@@ -30,11 +31,14 @@ class MemoryStore:
         if known is None:
             self._accepted += 1
             self._records[task.task_id] = Record(task=task, number=self._accepted)
-        done(known)
+        done(known and copy(known))
 
     def start(self, effect: StartAttempt, at: float, done: Done) -> None:
         """Note that an attempt begins."""
-        record = self._records[effect.task_id]
+        record = self._records.get(effect.task_id)
+        if record is None or record.ended:
+            done(_over(effect.task_id))
+            return
         record.status = Status.RUNNING
         record.attempt = effect.attempt
         record.started_at = at
@@ -42,7 +46,10 @@ class MemoryStore:
 
     def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:  # noqa: ARG002 - the port's
         """Note that an attempt ended and the task waits for another one."""
-        record = self._records[effect.task_id]
+        record = self._records.get(effect.task_id)
+        if record is None or record.ended:
+            done(_over(effect.task_id))
+            return
         record.status = Status.QUEUED
         record.attempt = effect.attempt
         record.failure = effect.failure
@@ -50,10 +57,10 @@ class MemoryStore:
         done(None)
 
     def finish(self, effect: FinishTask, at: float, done: Done) -> None:
-        """Note how a task ended; a second end is a fault."""
-        record = self._records[effect.task_id]
-        if record.ended:
-            done(StoreFault(f"task {effect.task_id!r} has ended already"))
+        """Note how a task ended; another end is a fault."""
+        record = self._records.get(effect.task_id)
+        if record is None or record.ended:
+            done(None if record is None or _same_end(record, effect) else _over(effect.task_id))
             return
         record.status = effect.status
         record.attempt = effect.attempt
@@ -66,7 +73,8 @@ class MemoryStore:
 
     async def get(self, task_id: str) -> Record | None:
         """Return the record of a task, or None."""
-        return self._records.get(task_id)
+        record = self._records.get(task_id)
+        return record and copy(record)
 
     async def page(self, query: Query) -> Page:
         """Return the records that a query asks for."""
@@ -76,7 +84,7 @@ class MemoryStore:
             for record in reversed(self._records.values())
             if record.number < before and _matches(record, query)
         )
-        records = list(islice(matching, query.limit + 1))
+        records = [copy(record) for record in islice(matching, query.limit + 1)]
         more = len(records) > query.limit
         del records[query.limit :]
         return Page(records, str(records[-1].number) if more else None)
@@ -111,6 +119,19 @@ class MemoryStore:
         task_id, size = self._ended.popitem(last=False)
         self._ended_bytes -= size
         del self._records[task_id]
+
+
+def _over(task_id: str) -> StoreFault:
+    return StoreFault(f"task {task_id!r} has ended already")
+
+
+def _same_end(record: Record, effect: FinishTask) -> bool:
+    return (record.attempt, record.status, record.result, record.failure) == (
+        effect.attempt,
+        effect.status,
+        effect.result,
+        effect.failure,
+    )
 
 
 def _matches(record: Record, query: Query) -> bool:

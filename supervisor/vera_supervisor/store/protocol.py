@@ -53,16 +53,20 @@ class Store(Protocol):
         """Keep a new task, unless there is one of its id."""
 
     def start(self, effect: StartAttempt, at: float, done: Done) -> None:
-        """Note that an attempt begins."""
+        """Note that an attempt begins; a fault where the task has ended or is not here."""
 
     def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:
-        """Note that an attempt ended and the task waits for another one."""
+        """Note that an attempt ended and the task waits; a fault where it is over or not here."""
 
     def finish(self, effect: FinishTask, at: float, done: Done) -> None:
-        """Note how a task ended. A task ends once: a second end is a fault and changes nothing."""
+        """Note how a task ended. A task ends once: another end is a fault and changes nothing.
+
+        The same end told again, after a fault, is acknowledged. A task that is not here any more
+        has been forgotten since it ended: that is acknowledged as well.
+        """
 
     async def get(self, task_id: str) -> Record | None:
-        """Return the record of a task, or None."""
+        """Return the record of a task, or None; what was read does not change afterwards."""
 
     async def page(self, query: Query) -> Page:
         """Return the records that a query asks for."""
