@@ -9,14 +9,20 @@ fork, so the sweep ends.
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
-#: The kernel may skip entries of `children` while a sibling exits: one empty look proves nothing.
+#: In the first quiet look a process may still have been at work; in the second one it was not.
 _QUIET_LOOKS: Final = 2
+#: Threads that are stopped, traced, zombies or dead.
+_CANNOT_FORK: Final = frozenset({b"T", b"t", b"Z", b"X"})
+#: A process stops within milliseconds, or when its uninterruptible sleep ends: that may be never.
+_STOP_S: Final = 0.05
+_PAUSE_S: Final = 0.0005
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -59,9 +65,10 @@ def descendants(pid: int) -> list[int]:
 
 def kill_tree(pid: int) -> None:
     """Kill `pid` and all its descendants with SIGKILL."""
-    _send(signal.SIGSTOP, [pid])
+    _signal(pid, signal.SIGSTOP)
+    _await_stop(pid)
     kill_descendants(pid)
-    _send(signal.SIGKILL, [pid])
+    _signal(pid, signal.SIGKILL)
 
 
 def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> int:
@@ -69,17 +76,18 @@ def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> int:
 
     Returns how many processes were killed.
     """
-    stopped: dict[int, None] = {}
-    quiet_looks = 0
-    while quiet_looks < _QUIET_LOOKS:
-        before = len(stopped)
-        # From below upwards, for that is how orphans move: what is no child any more of a process
-        # that was just looked at is found among the children of one that is still to come.
-        for parent in [*reversed(stopped), pid]:
-            _stop_below(parent, stopped, spare if parent == pid else ())
-        quiet_looks = quiet_looks + 1 if len(stopped) == before else 0
-    _send(signal.SIGKILL, stopped)
-    return len(stopped)
+    known: dict[int, None] = {}
+    # A fork that was under way when SIGSTOP came is completed in spite of it; SIGKILL undoes it.
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        quiet_looks = 0
+        while quiet_looks < _QUIET_LOOKS:
+            quiet_looks += 1
+            # From below upwards, for that is how orphans move: what is no child any more of a
+            # process just looked at is found among the children of one that is still to come.
+            for parent in [*reversed(known), pid]:
+                if not _reach_below(parent, number, known, spare if parent == pid else ()):
+                    quiet_looks = 0
+    return len(known)
 
 
 def signal_descendants(pid: int, number: signal.Signals) -> None:
@@ -87,18 +95,57 @@ def signal_descendants(pid: int, number: signal.Signals) -> None:
     _send(number, descendants(pid))
 
 
-def _stop_below(pid: int, stopped: dict[int, None], spare: Collection[int]) -> None:
-    """Stop all descendants of `pid` that are not among the stopped, and add them in this order."""
-    new = [child for child in children(pid) if child not in stopped and child not in spare]
-    for process in new:  # grows while it is walked
-        if process not in stopped:
-            _send(signal.SIGSTOP, [process])
-            stopped[process] = None
-            new += children(process)
+def _reach_below(
+    pid: int, number: signal.Signals, known: dict[int, None], spare: Collection[int]
+) -> bool:
+    """Send a signal to all descendants of `pid`; return whether all of them were known.
+
+    One that vanishes while the kernel lists it with its siblings hides another one, so then there
+    may be more than was seen.
+    """
+    all_known = True
+    found = children(pid)
+    for process in found:  # grows while it is walked
+        if process in spare:
+            all_known &= _signal(process, 0)
+        elif not _signal(process, number):
+            all_known = False
+            known.pop(process, None)
+        elif process not in known:
+            all_known = False
+            known[process] = None
+            found += children(process)
+    return all_known
+
+
+def _await_stop(pid: int) -> None:
+    """Wait until all threads of a process that was sent SIGSTOP are stopped, or for a moment."""
+    give_up_at = time.monotonic() + _STOP_S
+    while time.monotonic() < give_up_at and not _threads(pid) <= _CANNOT_FORK:
+        time.sleep(_PAUSE_S)
+
+
+def _threads(pid: int) -> set[bytes]:
+    """Return the states that threads of a process are in, as /proc has them."""
+    states: set[bytes] = set()
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat", "rb") as file:
+                states.add(file.read().rpartition(b") ")[2][:1])
+    return states
 
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:
     for pid in pids:
-        # Gone already; or a set-uid program, which must not save all others from the signal.
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+        _signal(pid, number)
+
+
+def _signal(pid: int, number: int) -> bool:
+    """Send a signal and return whether there is such a process."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # a set-uid program; it must not save all others from the signal
+        return True
+    return True

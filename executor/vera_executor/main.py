@@ -10,7 +10,7 @@ from typing import Final, NoReturn, Protocol
 
 import msgspec
 
-from vera_executor import fork_server, loading
+from vera_executor import fork_server, loading, stack_taker
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
@@ -21,6 +21,9 @@ from vera_worker.tasks import Cause
 
 #: Dumps the stacks of all threads; a real-time signal, which no library uses by habit.
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
+
+#: In the environment of all that a task starts with exec: whose process is this?
+TASK_VARIABLE: Final = "VERA_TASK_ID"
 
 _STANDARD_FDS: Final = (0, 1, 2)
 _RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
@@ -53,6 +56,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     _keep_from_subprocesses()
     faulthandler.enable(stack_fd)
     faulthandler.register(STACK_SIGNAL, file=stack_fd, all_threads=True)
+    stack_taker.start(STACK_SIGNAL)
     channel = Channel(link, settings.max_payload_bytes + wire.ENVELOPE_BYTES)
     try:
         handlers = loading.load(settings.modules)
@@ -135,6 +139,7 @@ class Executor:
         self._streams = streams
         self._max_result_bytes = max_result_bytes
         self._surroundings = Surroundings()
+        self._environment = os.environ  # a task may put another object there
 
     def serve(self) -> None:
         """Do what the supervisor says until it says Retire."""
@@ -164,10 +169,12 @@ class Executor:
             poll_stop=self._channel.stop_received,
         )
         context.enter(current)
+        self._environment[TASK_VARIABLE] = assign.task_id
         try:
             outcome = attempt(assign, handler.function, self._max_result_bytes)
         finally:
             context.enter(None)
+            self._environment.pop(TASK_VARIABLE, None)
         current.end()
         self._streams.restore()
         unfit = self._surroundings.restore()

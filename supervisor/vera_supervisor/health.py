@@ -29,6 +29,10 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag_s: float
     #: Executors that take tasks or work on one.
     serving_executors: int
+    #: Those that work on one; its deadline watches over them.
+    busy_executors: int
+    #: Executors that shall be there when there is nothing to do.
+    min_executors: int
     failed_starts: int
     #: Seconds since an executor last did anything; None: never.
     quiet_s: float | None
@@ -53,8 +57,9 @@ def assess(signs: Signs) -> Health:
     sick: list[str] = []
     poor: list[str] = []
     if signs.serving_executors == 0:
-        sick.append("no executor is ready")
-    elif signs.quiet_s is None or signs.quiet_s > signs.check_interval_s + SIGN_OF_LIFE_MARGIN_S:
+        if signs.min_executors or signs.failed_starts:  # else one is started when a task comes
+            sick.append("no executor is ready")
+    elif signs.busy_executors == 0 and _too_quiet(signs):
         sick.append("no executor has shown a sign of life lately")
     if signs.loop_lag_s > MAX_LAG_S:
         sick.append(f"the event loop is {signs.loop_lag_s:.1f} s late")
@@ -67,3 +72,8 @@ def assess(signs: Signs) -> Health:
     if sick:
         return Health(State.UNHEALTHY, sick + poor)
     return Health(State.DEGRADED if poor else State.HEALTHY, poor)
+
+
+def _too_quiet(signs: Signs) -> bool:
+    longest_s = signs.check_interval_s + SIGN_OF_LIFE_MARGIN_S
+    return signs.quiet_s is None or signs.quiet_s > longest_s

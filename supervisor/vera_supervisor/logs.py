@@ -11,9 +11,8 @@ from vera_supervisor.config import LogFormat
 
 _TEXT: Final = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 #: C0 and C1 controls and the line separators, which could forge a line or steer a terminal.
-_ESCAPES: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
+_ESCAPES: Final = {
+    code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 }
 #: A traceback is lines on purpose; each gets its own mark instead.
 _TRACE_ESCAPES: Final = {code: text for code, text in _ESCAPES.items() if code != ord("\n")}
@@ -45,11 +44,15 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC),
             "logger": record.name,
             "level": record.levelname,
-            "message": record.getMessage().encode("utf-8", "backslashreplace").decode(),
+            "message": _without_surrogates(record.getMessage()),
         }
         if record.exc_info:
-            body["exception"] = self.formatException(record.exc_info)
+            body["exception"] = _without_surrogates(self.formatException(record.exc_info))
         return msgspec.json.encode(body).decode().translate(_ESCAPES)
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def configure(level: str, form: LogFormat) -> None:

@@ -418,7 +418,9 @@ class Scheduler:
             live.delayed_until = None
             self._delayed_count -= 1
             if len(self._delayed) > 2 * self._delayed_count + _FEW:
-                self._delayed = [entry for entry in self._delayed if entry[2].delayed_until]
+                self._delayed = [
+                    entry for entry in self._delayed if entry[2].delayed_until is not None
+                ]
                 heapq.heapify(self._delayed)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:

@@ -39,6 +39,8 @@ class Desk:
         self.scheduler = Scheduler(make_policy(**policy), Random(7))
         #: All effects so far.
         self.effects: list[fx.Effect] = []
+        #: The tasks of all assignments so far.
+        self.started: list[str] = []
         #: Kinds of writes that the store keeps waiting.
         self.held: set[type] = set()
         self.waiting: deque[Write] = deque()
@@ -60,6 +62,7 @@ class Desk:
                 else:
                     events.append(ev.Saved(effect))
         self.effects += effects
+        self.started += [assign.task.task_id for assign in only(fx.Assign, effects)]
         return effects
 
     # The store.

@@ -10,11 +10,13 @@ from tests.fakes.makers import rounds
 from vera_supervisor.priority_queue import PriorityQueue
 
 CLASSES = 4
-#: Whole numbers on purpose: equal arrivals and equal keys across classes are the hard cases.
-ARRIVALS = st.integers(0, 6).map(float)
-PUSH = st.tuples(st.just("push"), st.integers(0, CLASSES - 1), ARRIVALS)
-POP = st.tuples(st.just("pop"), st.just(0), st.just(0.0))
-REMOVE = st.tuples(st.just("remove"), st.integers(0, 50), st.just(0.0))
+#: What to do, with which, and how long after the move before. Whole numbers on purpose: equal
+#: arrivals and equal keys across classes are the hard cases.
+MOVES = st.tuples(
+    st.sampled_from(("push", "push", "push", "pop", "remove", "put back")),
+    st.integers(0, 50),
+    st.sampled_from((0.0, 0.0, 1.0, 2.0)),
+)
 
 
 class NaiveQueue:
@@ -22,41 +24,55 @@ class NaiveQueue:
 
     def __init__(self, step_s: float) -> None:
         self.step_s = step_s
-        self.entries: list[tuple[int, float, int]] = []  # rank, arrival, number
-
-    def order(self, entry: tuple[int, float, int]) -> tuple[float, ...]:
-        rank, arrived_at, number = entry
-        if self.step_s == 0:
-            return (rank, arrived_at, number)
-        return (arrived_at + rank * self.step_s, rank, number)
+        self.entries: list[tuple[int, float, int]] = []  # rank, key, number in order of arrival
 
     def sorted(self) -> list[tuple[int, float, int]]:
-        return sorted(self.entries, key=self.order)
+        def order(entry: tuple[int, float, int]) -> tuple[float, float]:
+            rank, key, _ = entry
+            return (rank, key) if self.step_s == 0 else (key, rank)
+
+        return sorted(self.entries, key=order)
+
+    def first_in_is_first_out(self) -> bool:
+        order = [(rank, number) for rank, _, number in self.sorted()]
+        return sorted(order) == sorted(order, key=lambda entry: entry[0])
 
 
 @pytest.mark.parametrize("step_s", [0.0, 1.0, 2.0])
 def test_every_answer_is_that_of_a_sorted_list(step_s: float) -> None:
-    @rounds(150)
-    @given(st.lists(st.one_of(PUSH, PUSH, POP, REMOVE), max_size=40))
+    @rounds(200)
+    @given(st.lists(MOVES, max_size=40))
     def check(moves: list[tuple[str, int, float]]) -> None:
         queue: PriorityQueue[int] = PriorityQueue(CLASSES, step_s)
         naive = NaiveQueue(step_s)
         keys: dict[int, float] = {}
-        for number, (move, which, arrived_at) in enumerate(moves):
+        taken: list[tuple[int, float, int]] = []
+        now = 0.0
+        for number, (move, which, later) in enumerate(moves):
+            now += later
             expected = naive.sorted()
             if move == "push":
-                keys[number] = queue.push(number, which, arrived_at)
-                naive.entries.append((which, arrived_at, number))
+                rank = which % CLASSES
+                keys[number] = queue.push(number, rank, now)
+                assert keys[number] == pytest.approx(now + rank * step_s, abs=1e-9)
+                naive.entries.append((rank, keys[number], number))
+            elif move == "put back" and taken:
+                entry = taken.pop(which % len(taken))
+                assert queue.put_back(entry[2], entry[0], keys[entry[2]]) == keys[entry[2]]
+                naive.entries.append(entry)
             elif not expected:
                 with pytest.raises(IndexError):
                     queue.pop()
-            elif move == "pop":
-                assert queue.pop() == expected[0][2]
-                naive.entries.remove(expected[0])
-            else:
+            elif move == "remove":
                 entry = naive.entries.pop(which % len(naive.entries))
                 assert queue.remove(entry[0], keys[entry[2]]) == entry[2]
+            else:
+                assert queue.pop() == expected[0][2]
+                naive.entries.remove(expected[0])
+                taken.append(expected[0])
+                now += 1.0  # what comes after it does not come at its moment
             expected = naive.sorted()
+            assert naive.first_in_is_first_out()
             assert len(queue) == queue.length == len(expected)
             assert sum(queue.lengths()) == len(expected)
             assert [queue.position(rank, keys[n]) for rank, _, n in expected] == list(
@@ -74,6 +90,23 @@ def test_within_a_class_the_first_in_is_the_first_out_even_at_one_moment(step_s:
     for number in range(1000):
         queue.push(number, 1, 5.0)
     assert [queue.pop() for _ in range(1000)] == list(range(1000))
+
+
+def test_what_comes_at_the_moment_of_one_that_is_gone_does_not_take_its_place() -> None:
+    queue: PriorityQueue[str] = PriorityQueue(CLASSES, 60.0)
+    queue.push("first", 1, 5.0)
+    queue.push("second", 1, 5.0)
+    assert queue.pop() == "first"
+    queue.push("third", 1, 5.0)
+    assert [queue.pop(), queue.pop()] == ["second", "third"]
+
+
+def test_who_comes_late_with_an_early_arrival_goes_before_those_who_arrived_after() -> None:
+    queue: PriorityQueue[str] = PriorityQueue(CLASSES, 60.0)
+    queue.push("second", 1, 2.0)
+    queue.push("third", 1, 3.0)
+    queue.push("first", 1, 1.0)
+    assert [queue.pop() for _ in range(3)] == ["first", "second", "third"]
 
 
 def test_strict_classes_never_mix() -> None:

@@ -19,6 +19,7 @@ def create_app(services: Services) -> Quart:
     app = Quart("vera_supervisor", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.config.limits.max_body
     app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
+    app.url_map.merge_slashes = False  # it would redirect
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     for module in (tasks, system, orchestrator):
         app.register_blueprint(module.routes(services))
@@ -43,9 +44,11 @@ def create_app(services: Services) -> Quart:
 def _from_werkzeug(error: HTTPException, services: Services) -> Problem:
     match error.code:
         case 404:
-            return Problem(404, f"there is nothing at {request.path}")
+            return Problem(404, f"there is nothing at {request.path!r}")
         case 405:
-            return Problem(405, f"{request.method} is not for {request.path}")
+            allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+            detail = f"{request.method} is not for {request.path!r}; send one of {allowed}"
+            return Problem(405, detail, headers={"allow": allowed})
         case 408:
             return Problem(408, "the body did not arrive in time")
         case 413:

@@ -7,11 +7,10 @@ requests that a browser marks as another site's are refused.
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
-from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
@@ -20,6 +19,9 @@ from vera_supervisor.api.problems import Problem, body_of, headers_of, new_reque
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
 OPEN_PATHS: Final = ("/health", "/health/live", "/health/ready")
+
+#: A Host header: a name, and maybe a port.
+_HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
 
 _Headers: TypeAlias = dict[bytes, list[bytes]]
 
@@ -48,12 +50,11 @@ class Guard:
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve one request."""
-        if scope["type"] == "http":
-            problem = self.fault(scope)
-            if problem is not None:
-                await _refuse(problem, send)
-                return
-        await self._app(scope, receive, send)
+        problem = self.fault(scope)
+        if problem is None:
+            await self._app(scope, receive, send)
+        else:
+            await _refuse(problem, send)
 
     def fault(self, scope: Any) -> Problem | None:
         """Return why a request may not come in, or None."""
@@ -61,32 +62,27 @@ class Guard:
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
         if scope["method"] not in METHODS:
-            return Problem(405, f"{scope['method']} is not for any route")
+            detail = f"{scope['method']} is not for any route"
+            return Problem(405, detail, headers={"allow": ", ".join(sorted(METHODS))})
         if b"content-length" in headers and b"transfer-encoding" in headers:
             return Problem(400, "send Content-Length or Transfer-Encoding, not both")
-        return (
-            self._wrong_host(scope, headers)
-            or _foreign_page(headers)
-            or self._no_token(scope, headers)
-        )
+        if b"upgrade" in headers:
+            return Problem(400, "only HTTP/1.1 is spoken here; send no Upgrade header")
+        if not scope["raw_path"].startswith(b"/"):
+            return Problem(400, "send the path alone as the target of the request, from its / on")
+        return self._wrong_host(headers) or _foreign_page(headers) or self._no_token(scope, headers)
 
-    def _wrong_host(self, scope: Any, headers: _Headers) -> Problem | None:
+    def _wrong_host(self, headers: _Headers) -> Problem | None:
         hosts = headers.get(b"host", [])
         if len(hosts) != 1:
             return Problem(400, "send exactly one Host header")
-        names = {_host_name(hosts[0])}
-        if not scope["raw_path"].startswith(b"/"):  # absolute form: the target names a host too
-            names.add(_host_name(urlsplit(scope["raw_path"]).netloc))
-        if self._allowed_hosts:
-            strangers = {name for name in names if name not in self._allowed_hosts}
-        elif self._digest is None:
-            strangers = {name for name in names if not is_loopback(name)}
-        else:
+        if self._digest is not None and not self._allowed_hosts:
             return None
-        if strangers:
-            detail = f"{min(strangers)!r} is not served here; see server.allowed_hosts"
-            return Problem(421, detail)
-        return None
+        match = _HOST.fullmatch(hosts[0])
+        name = "" if match is None else match[1].decode().lower().strip("[]")
+        if name in self._allowed_hosts or is_loopback(name):
+            return None
+        return Problem(421, f"the host {name!r} is not served here; see server.allowed_hosts")
 
     def _no_token(self, scope: Any, headers: _Headers) -> Problem | None:
         if self._digest is None or scope["path"] in OPEN_PATHS:
@@ -95,7 +91,8 @@ class Guard:
         scheme, _, token = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
         if scheme.lower() == b"bearer" and hmac.compare_digest(_digest(token), self._digest):
             return None
-        return Problem(401, "send Authorization: Bearer <token>; the worker's log says where it is")
+        detail = "send Authorization: Bearer <token>; the worker's log says where it is"
+        return Problem(401, detail, headers={"www-authenticate": "Bearer"})
 
 
 def _foreign_page(headers: _Headers) -> Problem | None:
@@ -105,18 +102,10 @@ def _foreign_page(headers: _Headers) -> Problem | None:
     origins = headers.get(b"origin", [])
     if not origins:
         return None
-    netloc = urlsplit(origins[0]).netloc
-    if len(origins) == 1 and netloc and [netloc] == headers.get(b"host"):
+    _, _, netloc = origins[0].partition(b"://")
+    if len(origins) == 1 and [netloc] == headers.get(b"host"):
         return None
     return Problem(403, "requests of other sites' pages are not taken")
-
-
-def _host_name(header: bytes) -> str:
-    """Return the name in a Host header, without its port."""
-    try:
-        return (urlsplit(b"//" + header).hostname or b"").decode("ascii")
-    except ValueError:
-        return ""
 
 
 def _digest(token: bytes) -> bytes:
@@ -127,7 +116,5 @@ async def _refuse(problem: Problem, send: ASGISendCallable) -> None:
     body = body_of(problem, new_request_id())
     headers = [(k.encode(), v.encode()) for k, v in headers_of(problem).items()]
     headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

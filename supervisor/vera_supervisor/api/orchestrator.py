@@ -1,20 +1,22 @@
 """What Vera's orchestrator calls on a remote worker: what can you do, and do this now."""
 
-from typing import Any
+from typing import Any, Final
 
 from quart import Blueprint, Response
 
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body
 from vera_supervisor.api.responses import json_response
-from vera_supervisor.api.schemas import decode_execution, decoded, record_out
+from vera_supervisor.api.schemas import record_out
 from vera_supervisor.api.services import Services
-from vera_supervisor.api.submissions import from_execution
+from vera_supervisor.api.submissions import read_execution
 from vera_supervisor.api.tasks import accepted
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
 
-_MS = 1000.0
+_MS: Final = 1000.0
+#: A task's own timeout ends it; a client that waits for it needs no other.
+_NO_LIMIT_S: Final = 1e9
 
 
 def routes(services: Services) -> Blueprint:
@@ -34,17 +36,11 @@ def routes(services: Services) -> Blueprint:
 
     @blueprint.post("/execute")
     async def execute() -> Response:
-        task = from_execution(decoded(decode_execution, await json_body()), services)
-        accept = await accepted(services, task)
-        record = None
-        while record is None or not record.ended:  # its own timeout ends it
-            record = await services.dispatcher.wait_ended(
-                accept.task_id, services.config.server.max_wait
-            )
-            if record is None or services.dispatcher.scheduler.draining:
-                break
+        accept = await accepted(services, await read_execution(await json_body(), services))
+        record = await services.dispatcher.wait_ended(accept.task_id, _NO_LIMIT_S)
         if record is None or not record.ended:
-            raise Problem(503, f"the worker stops; look for task {accept.task_id!r} later")
+            detail = f"the worker stops; look for task {accept.task_id!r} later"
+            raise Problem(503, detail, retry_after=services.dispatcher.retry_after())
         return json_response(_outcome(record, services))
 
     return blueprint

@@ -25,6 +25,7 @@ _KINDS = {
     421: ("misdirected", "This host is not served here"),
     422: ("unacceptable", "Well-formed, but not acceptable"),
     429: ("queue-full", "The queue is full"),
+    431: ("headers-too-large", "The headers are too large"),
     500: ("internal-error", "A fault of the worker"),
     503: ("unavailable", "Not available now"),
 }
@@ -42,15 +43,23 @@ class Problem(Exception):
     """An answer that is not what the client asked for."""
 
     def __init__(
-        self, status: int, detail: str, *, field: str | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         #: The field of the request that is at fault.
         self.field = field
-        #: Whole seconds after which it is worth trying again.
-        self.retry_after = retry_after
+        #: What belongs to the status, such as Allow to a 405.
+        self.headers = dict(headers or {})
+        if retry_after is not None:  # whole seconds after which it is worth trying again
+            self.headers["retry-after"] = str(retry_after)
 
 
 class _Body(msgspec.Struct, omit_defaults=True):
@@ -78,10 +87,7 @@ def body_of(problem: Problem, request_id: str) -> bytes:
 
 def headers_of(problem: Problem) -> Mapping[str, str]:
     """Return the headers that go with it."""
-    headers = {"content-type": MEDIA_TYPE, "x-content-type-options": "nosniff"}
-    if problem.retry_after is not None:
-        headers["retry-after"] = str(problem.retry_after)
-    return headers
+    return {"content-type": MEDIA_TYPE, "x-content-type-options": "nosniff"} | problem.headers
 
 
 def respond(problem: Problem, request_id: str | None = None) -> Response:

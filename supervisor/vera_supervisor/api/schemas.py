@@ -1,5 +1,8 @@
 """The JSON of the API: what may come in, with its limits, and what goes out."""
 
+import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -12,8 +15,13 @@ from vera_worker.tasks import Failure, Priority, Progress, Record
 
 T = TypeVar("T")
 
-#: Ids are parts of URLs and of log lines: no slash, no blank, no control character.
-TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:~@+=-]+$", min_length=1, max_length=200)]
+_NULL: Final = Raw(b"null")
+#: Ids are parts of URLs and of log lines: no slash, blank or control character, not "." or "..".
+_TASK_ID: Final = r"\A(?!\.{1,2}\Z)[A-Za-z0-9._:~@+=-]+\Z"
+#: How msgspec puts that rule, and how we do.
+_ID_RULE: Final = f"`str` matching regex {_TASK_ID!r}"
+_ID_WORDS: Final = "letters, digits and ._:~@+=- only"
+TaskId = Annotated[str, Meta(pattern=_TASK_ID, min_length=1, max_length=200)]
 Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000)]
 Timeout = Annotated[float, Meta(gt=0)]
 Tag = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -49,7 +57,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     retry_delay: Seconds | None = None
     requirements: Requirements | None = None
     tags: Annotated[list[Tag], Meta(max_length=32)] = []
-    metadata: Raw | None = None
+    metadata: Raw = _NULL  # not `Raw | None`: msgspec then takes nothing but null
 
 
 class Execution(msgspec.Struct, kw_only=True):
@@ -100,6 +108,8 @@ class RecordOut(msgspec.Struct, kw_only=True):
     failure: Failure | None
 
 
+_HIDDEN_COLON: Final = re.compile(rb"\\u003a", re.IGNORECASE)
+
 encode: Final = msgspec.json.Encoder().encode
 decode_submission: Final = msgspec.json.Decoder(Submission).decode
 decode_execution: Final = msgspec.json.Decoder(Execution).decode
@@ -115,16 +125,30 @@ def decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, within: str =
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at ")
+        message, _, path = str(error).replace(_ID_RULE, _ID_WORDS).partition(" - at ")
         field = within + path.strip("`").removeprefix("$" if within else "$.")
         where = f"{field}: " if field else ""
         raise Problem(422, f"{where}{message}", field=field or None) from error
-    except RecursionError as error:
-        where = f"{within}: " if within else ""
-        raise Problem(422, f"{where}nested too deeply", field=within or None) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         where = f"{within}: " if within else ""
         raise Problem(400, f"{where}this is not JSON: {error}", field=within or None) from error
+
+
+def refuse_twin_keys(data: bytes) -> None:
+    """Raise a Problem where an object has a key twice: readers differ on which of the two counts.
+
+    `data` is known to be JSON.
+    """
+    kept = encode(decode_any(data))
+    if kept.count(b":") == data.count(b":") and not _HIDDEN_COLON.search(data):
+        return  # as many pairs as before: none was lost
+    json.loads(data, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise Problem(422, f"{key}: an object has this key {count} times", field=key)
 
 
 def record_out(

@@ -7,7 +7,8 @@ takes HTTP/2 on a plain port. Here the deadline is ours, and HTTP/1.1 is all tha
 import asyncio
 import logging
 import socket
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 import h11
 from hypercorn.app_wrappers import ASGIWrapper
@@ -19,7 +20,11 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
+
 log = logging.getLogger(__name__)
+
+_MAX_HEAD_BYTES: Final = 16 * 1024
 
 
 class Server:
@@ -30,7 +35,9 @@ class Server:
         self._sockets = sockets
         self._config = Config()
         self._config.accesslog = None
+        self._config.errorlog = log
         self._config.include_server_header = False
+        self._config.h11_max_incomplete_size = _MAX_HEAD_BYTES
         self._config.keep_alive_timeout = 10
         self._config.keep_alive_max_requests = 1_000_000
         self._context = WorkerContext(None)
@@ -111,5 +118,32 @@ class _Connection(TCPServer):
 
 
 class _Http11(H11Protocol):
+    """Leaves every wish to upgrade to the guard, and answers what is no HTTP with a problem."""
+
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Take no upgrade; a client that asks for one is answered in HTTP/1.1, as it allows."""
+        """Take no upgrade to HTTP/2."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if any(name == b"upgrade" for name, _ in request.headers):  # no WebSocket either
+            request = h11.Request(
+                method=request.method,
+                target=request.target,
+                headers=[header for header in request.headers if header[0] != b"connection"],
+                http_version=request.http_version,
+            )
+        await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        if status_code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            problem = Problem(431, f"headers have at most {_MAX_HEAD_BYTES} bytes here")
+        else:
+            problem = Problem(400, "this is not HTTP/1.1 as RFC 9112 has it")
+        body = body_of(problem, new_request_id())
+        headers = [
+            *headers_of(problem).items(),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=problem.status, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())

@@ -14,7 +14,8 @@ from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
 from vera_worker.tasks import Priority
 
-_SERVING = (SlotState.IDLE, SlotState.CHECKING, SlotState.BUSY, SlotState.STOPPING)
+_BUSY = (SlotState.BUSY, SlotState.STOPPING)
+_SERVING = (SlotState.IDLE, SlotState.CHECKING, *_BUSY)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +42,8 @@ class Services:
                 draining=scheduler.draining,
                 loop_lag_s=self.pulse.loop_lag_s,
                 serving_executors=sum(slot.state in _SERVING for slot in scheduler.roster),
+                busy_executors=sum(slot.state in _BUSY for slot in scheduler.roster),
+                min_executors=scheduler.roster.size.min_workers,
                 failed_starts=scheduler.roster.failed_starts,
                 quiet_s=None if last is None else self.clock.now() - last,
                 check_interval_s=scheduler.roster.limits.check_interval_s,

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import anyio.to_thread
@@ -10,12 +11,13 @@ import msgspec
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.schemas import (
     Call,
-    Execution,
     Submission,
     decode_any,
     decode_call,
+    decode_execution,
     decode_submission,
     decoded,
+    refuse_twin_keys,
 )
 from vera_supervisor.api.services import Services
 from vera_supervisor.catalogue import Function
@@ -33,22 +35,38 @@ _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 async def read_submission(body: bytes, services: Services) -> Task:
     """Return the task that a body of POST /task/submit asks for; raise a Problem."""
-    if len(body) > DECODE_IN_THREAD_BYTES:
-        return await anyio.to_thread.run_sync(_task_of, body, services)
-    return _task_of(body, services)
+    return await _read(_submission, body, services)
 
 
-def _task_of(body: bytes, services: Services) -> Task:
-    submission = decoded(decode_submission, body)
-    return make_task(submission, services)
-
-
-def from_execution(execution: Execution, services: Services) -> Task:
+async def read_execution(body: bytes, services: Services) -> Task:
     """Return the task that a body of POST /execute asks for; raise a Problem."""
-    submission = Submission(
+    return await _read(_execution, body, services)
+
+
+async def _read(asked: Callable[[bytes], Submission], body: bytes, services: Services) -> Task:
+    if len(body) > DECODE_IN_THREAD_BYTES:
+        return await anyio.to_thread.run_sync(_task_of, asked, body, services)
+    return _task_of(asked, body, services)
+
+
+def _task_of(asked: Callable[[bytes], Submission], body: bytes, services: Services) -> Task:
+    try:
+        task = make_task(asked(body), services)
+        refuse_twin_keys(body)
+    except RecursionError:
+        raise Problem(422, "the body is nested too deeply") from None
+    return task
+
+
+def _submission(body: bytes) -> Submission:
+    return decoded(decode_submission, body)
+
+
+def _execution(body: bytes) -> Submission:
+    execution = decoded(decode_execution, body)
+    return Submission(
         payload=execution.payload, timeout=execution.timeout, priority=execution.priority
     )
-    return make_task(submission, services)
 
 
 def make_task(submission: Submission, services: Services) -> Task:
@@ -56,8 +74,7 @@ def make_task(submission: Submission, services: Services) -> Task:
     call = decoded(decode_call, submission.payload, "payload")
     function = _function(call, services)
     limits = function.limits
-    if submission.metadata is not None:
-        decoded(decode_any, submission.metadata, "metadata")
+    metadata = decoded(decode_any, submission.metadata, "metadata")
     now = services.clock.wall()
     run_at = _run_at(submission, now)
     return Task(
@@ -72,7 +89,7 @@ def make_task(submission: Submission, services: Services) -> Task:
         run_at=run_at,
         expires_at=None if submission.expires_at is None else submission.expires_at.timestamp(),
         tags=tuple(submission.tags),
-        metadata=None if submission.metadata is None else bytes(submission.metadata),
+        metadata=None if metadata is None else bytes(submission.metadata),
         digest=_digest(submission) if submission.task_id else b"",
     )
 
@@ -113,8 +130,7 @@ def _digest(submission: Submission) -> bytes:
     """Return what is equal for two bodies that ask for the same, however they are written."""
     asked = {name: getattr(submission, name) for name in submission.__struct_fields__}
     for name in ("payload", "metadata"):
-        if asked[name] is not None:
-            asked[name] = decode_any(asked[name])
+        asked[name] = decode_any(asked[name])
     return hashlib.blake2b(_encode_sorted(asked), digest_size=16).digest()
 
 

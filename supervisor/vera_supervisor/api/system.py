@@ -79,7 +79,11 @@ def routes(services: Services) -> Blueprint:
 
     @blueprint.get("/metrics/prometheus")
     async def prometheus() -> Response:
-        return Response(write_prometheus(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            write_prometheus(),
+            content_type="text/plain; version=0.0.4; charset=utf-8",
+            headers={"x-content-type-options": "nosniff"},
+        )
 
     @blueprint.get("/functions")
     async def functions() -> Response:

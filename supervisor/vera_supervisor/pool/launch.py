@@ -7,18 +7,24 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.reduction import DupFd
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
 from vera_worker import process_tree
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
+
+#: Killed processes are gone in milliseconds; one in uninterruptible sleep is not waited for longer.
+_REAP_DEADLINE_S: Final = 1.0
+_REAP_PAUSE_S: Final = 0.002
 
 
 class Launched(NamedTuple):
@@ -47,6 +53,9 @@ class Launcher:
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: set[int] = set()
+        # Orphans of executors fall to the fork server; should that be killed, to us.
+        process_tree.become_subreaper()
+        self._own_children = frozenset(process_tree.children(os.getpid()))
 
     def start(self) -> Launched:
         """Start one executor; raise OSError when the machine has no room for it."""
@@ -80,8 +89,12 @@ class Launcher:
         with self._lock:
             self._executors.discard(dead)
             server = _server_pid()
-            if server is not None:
-                process_tree.kill_descendants(server, spare=self._executors)
+            if server is None:
+                return
+            process_tree.kill_descendants(server, spare=self._executors)
+            # The server reaps an executor before it tells us of its end: so it told us nothing.
+            if os.path.exists(f"/proc/{dead}"):
+                self._sweep_up_after_the_server(dead)
 
     def close(self) -> None:
         """Kill all executors with all that they started, and end the fork server."""
@@ -91,6 +104,23 @@ class Launcher:
             if server is not None:
                 process_tree.kill_descendants(server)
                 _server()._stop()  # noqa: SLF001
+
+    def _sweep_up_after_the_server(self, dead: int) -> None:
+        """Kill and reap what fell to us when the fork server was killed.
+
+        The server itself is left to multiprocessing, which then starts another one.
+        """
+        spare = self._own_children | {_server_pid(), _resource_tracker_pid()}
+        deadline = time.monotonic() + _REAP_DEADLINE_S
+        while time.monotonic() < deadline:
+            process_tree.kill_descendants(os.getpid(), spare=spare)
+            left = set(process_tree.children(os.getpid())) - spare
+            for pid in left:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            if not left and not os.path.exists(f"/proc/{dead}"):
+                return
+            time.sleep(_REAP_PAUSE_S)
 
 
 class _Sent:
@@ -113,6 +143,12 @@ def _server() -> Any:
 
 def _server_pid() -> int | None:
     pid: int | None = _server()._forkserver_pid  # noqa: SLF001
+    return pid
+
+
+def _resource_tracker_pid() -> int | None:
+    tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001 - nor to this
+    pid: int | None = tracker._pid  # noqa: SLF001
     return pid
 
 

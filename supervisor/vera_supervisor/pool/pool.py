@@ -64,8 +64,9 @@ class Pool:
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
-        task = effect.task
-        self._executors[effect.slot_id].link.send(
+        task, executor = effect.task, self._executors[effect.slot_id]
+        executor.forget_stack()
+        executor.link.send(
             wire.Assign(task.task_id, effect.attempt, task.function, task.payload, task.timeout_s)
         )
 
@@ -146,9 +147,7 @@ class Pool:
         executor.close()
         exit_ = explain(status)
         message = executor.broken or exit_.message
-        self._post(
-            ExecutorLost(slot_id, message, exit_.exit_code, exit_.signal, output, stack or None)
-        )
+        self._post(ExecutorLost(slot_id, message, exit_.exit_code, exit_.signal, output, stack))
 
     def _broken(self, slot_id: int, why: str) -> None:
         """A link that failed cannot be mended: an executor without one has to go."""
@@ -172,7 +171,7 @@ class Pool:
                         message.task_id,
                         message.attempt,
                         message.result,
-                        None,
+                        executor.stopped(),
                         executor.output.take(),
                         message.unfit,
                     )
@@ -184,7 +183,7 @@ class Pool:
                         message.task_id,
                         message.attempt,
                         None,
-                        _failure(message),
+                        _failure(message, executor.stack()),
                         executor.output.take(),
                         message.unfit,
                     )
@@ -219,6 +218,7 @@ class Executor:
         #: Why it is killed although its task had time left.
         self.broken: str | None = None
         self.running = True
+        self._dumped = False
 
     async def connect(
         self,
@@ -247,15 +247,29 @@ class Executor:
         return self._launched.process.exitcode
 
     def dump_stack(self) -> None:
-        """Have all stacks written to the stack file, in place of earlier ones."""
-        os.ftruncate(self._launched.stack_fd, 0)
-        os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
+        """Have all stacks written to the stack file; a stopped process is woken for that."""
+        self._dumped = True
         with suppress(ProcessLookupError):
             os.kill(self.pid, STACK_SIGNAL)
+            os.kill(self.pid, signal.SIGCONT)
 
-    def stack(self) -> str:
-        """Return the stacks that were written down last."""
-        return os.pread(self._launched.stack_fd, _STACK_BYTES, 0).decode("utf-8", "replace")
+    def stack(self) -> str | None:
+        """Return the stacks of the present task that were written down, if any."""
+        stack = os.pread(self._launched.stack_fd, _STACK_BYTES, 0)
+        return stack.decode("utf-8", "replace") or None
+
+    def stopped(self) -> Failure | None:
+        """Return where a task was when it was told to stop, though it returned in the end."""
+        if not self._dumped:
+            return None
+        return Failure(cause=Cause.TIMEOUT, message="it returned too late", stack=self.stack())
+
+    def forget_stack(self) -> None:
+        """A new task begins: the stacks of the last one are none of its business."""
+        if self._dumped:
+            self._dumped = False
+            os.ftruncate(self._launched.stack_fd, 0)
+            os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
 
     def close(self) -> None:
         """Give back all descriptors."""
@@ -265,12 +279,13 @@ class Executor:
         self._launched.process.close()
 
 
-def _failure(message: wire.Raised) -> Failure:
+def _failure(message: wire.Raised, stack: str | None) -> Failure:
     return Failure(
         cause=Cause(message.cause),
         message=message.message or message.exception,
         type=message.exception,
         traceback=message.traceback or None,
+        stack=stack,
         duration_s=message.duration_s,
         cpu_seconds=message.cpu_seconds,
     )

@@ -1,0 +1,288 @@
+"""Clients, a store, executors and a clock around a scheduler, all of them unreliable.
+
+The world lets happen what it is told, keeps books of its own, and checks the scheduler against
+them after every single step.
+"""
+
+from collections import Counter, deque
+from random import Random
+from typing import Any
+
+import msgspec
+
+from tests.fakes.makers import ONCE, make_policy
+from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
+from vera_supervisor import effects as fx
+from vera_supervisor import events as ev
+from vera_supervisor.scheduler import LiveTask, Scheduler
+from vera_supervisor.slot import SlotState
+from vera_worker.lifecycle import TERMINAL, Status
+from vera_worker.tasks import RANK, Cause, Failure, Record, Task
+
+
+class SimExecutor(msgspec.Struct):
+    """One process, from its launch to its death."""
+
+    slot_id: int
+    ready: bool = False
+    task: Task | None = None
+    attempt: int = 0
+    asked_to_leave: bool = False
+    killed: bool = False
+    asked_for_a_sign: bool = False
+
+
+class World:
+    """One scheduler and all that it has to do with."""
+
+    def __init__(self, seed: int, **policy: Any) -> None:
+        self.now = 1000.0
+        self.policy = make_policy(**policy)
+        self.scheduler = Scheduler(self.policy, Random(seed))
+        #: All effects in order: what a run is compared by.
+        self.history: list[fx.Effect] = []
+        self.executors: dict[int, SimExecutor] = {}
+        self.answers_given: list[ev.AttemptEnded] = []
+        # The store.
+        self.writes: deque[Write] = deque()
+        self.records: dict[str, Record] = {}
+        # The books.
+        self.accepted: set[str] = set()
+        self.ends: dict[str, fx.FinishTask] = {}
+        self.ends_stored: set[str] = set()
+        self.announced: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        self.interruptions: Counter[str] = Counter()
+        self.starts_stored: set[tuple[str, int]] = set()
+        self.requeues_seen: set[int] = set()
+        self.late = 0
+
+    # Steps.
+
+    def tell(self, event: ev.Event) -> None:
+        """Step once, check, and take in the effects."""
+        waiting = {
+            live.task.task_id: (live.key, RANK[live.task.priority])
+            for live in self.scheduler.live.values()
+            if live.key is not None
+        }
+        may_start = not self.scheduler.draining or isinstance(event, ev.ResumeAsked)
+        effects = self.scheduler.step(event, self.now)
+        self.history += effects
+        for effect in effects:
+            self._take(effect, event)
+        started = [e.task_id for e in effects if isinstance(e, fx.StartAttempt)]
+        assert may_start or not started, "a draining worker starts nothing"
+        self._check_order(waiting, started)
+        self._check_counts()
+        self._check_places()
+        self._check_slots()
+
+    def pass_time(self, seconds: float) -> None:
+        """Go on by `seconds`, waking the scheduler when it wishes."""
+        end = self.now + seconds
+        wakeups = 0
+        while (due := self.scheduler.next_wakeup()) <= end:
+            wakeups = wakeups + 1 if due <= self.now else 0
+            assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
+            self.now = max(self.now, due)
+            self.tell(ev.TimePassed())
+        self.now = end
+
+    def acknowledge(self) -> None:
+        """The store carries out its oldest write and says so."""
+        write = self.writes.popleft()
+        existing = self._carry_out(write)
+        if isinstance(write, fx.FinishTask):
+            self.ends_stored.add(write.task_id)
+        if isinstance(write, fx.StartAttempt):
+            self.starts_stored.add((write.task_id, write.attempt))
+            if not write.acknowledge:
+                return
+        self.tell(ev.Saved(write, existing))
+
+    def fail(self, *, although_done: bool) -> None:
+        """The store says that it could not carry out its oldest write."""
+        write = self.writes.popleft()
+        if although_done:
+            self._carry_out(write)
+        self.tell(ev.SaveFailed(write, "the disk is full"))
+
+    def lose(self, executor: SimExecutor, why: str = "it died") -> None:
+        """The process is gone."""
+        del self.executors[executor.slot_id]
+        self.tell(ev.ExecutorLost(executor.slot_id, why, signal="SIGKILL"))
+
+    def answer(
+        self, executor: SimExecutor, failure: Failure | None, unfit: str | None = None
+    ) -> None:
+        """The executor says how its attempt ended."""
+        assert executor.task is not None
+        result = b"1" if failure is None else None
+        task_id, attempt = executor.task.task_id, executor.attempt
+        answer = ev.AttemptEnded(executor.slot_id, task_id, attempt, result, failure, b"", unfit)
+        executor.task = None
+        self.answers_given.append(answer)
+        if executor.killed:
+            self.late += 1
+        self.tell(answer)
+
+    def answer_again(self, answer: ev.AttemptEnded) -> None:
+        """An answer comes a second time."""
+        self.late += 1
+        self.tell(answer)
+
+    # Effects.
+
+    def _take(self, effect: fx.Effect, event: ev.Event) -> None:
+        match effect:
+            case fx.Accept():
+                self._accepted(effect, event)
+            case fx.Announce():
+                assert isinstance(event, ev.Saved)
+                assert isinstance(event.effect, fx.FinishTask)
+                assert event.effect.task_id == effect.task.task_id in self.ends_stored
+                self.announced[effect.task.task_id] += 1
+            case fx.Launch():
+                assert effect.slot_id not in self.executors
+                assert not self.scheduler.stopping
+                self.executors[effect.slot_id] = SimExecutor(effect.slot_id)
+                assert len(self.scheduler.roster) <= self.scheduler.roster.size.max_workers
+            case fx.Assign():
+                self._assigned(effect)
+            case fx.Stop() | fx.DumpStack():
+                assert not self.executors[effect.slot_id].killed
+            case fx.Kill():
+                assert not self.executors[effect.slot_id].killed, "it is killed once"
+                self.executors[effect.slot_id].killed = True
+            case fx.Check():
+                executor = self.executors[effect.slot_id]
+                assert executor.ready
+                assert executor.task is None
+                executor.asked_for_a_sign = True
+            case fx.Retire():
+                executor = self.executors[effect.slot_id]
+                assert executor.task is None, "a busy one is never let go"
+                executor.asked_to_leave = True
+            case fx.AddTask() | fx.StartAttempt() | fx.RequeueTask() | fx.FinishTask():
+                self._to_be_stored(effect)
+            case fx.Refuse():
+                pass
+
+    def _accepted(self, effect: fx.Accept, event: ev.Event) -> None:
+        task_id = effect.task_id
+        if effect.known:
+            assert effect.status not in TERMINAL or self.records[task_id].ended
+        else:
+            assert isinstance(event, ev.Saved)
+            assert isinstance(event.effect, fx.AddTask)
+            assert task_id not in self.accepted
+        assert task_id in self.records
+        self.accepted.add(task_id)
+
+    def _assigned(self, effect: fx.Assign) -> None:
+        executor, task = self.executors[effect.slot_id], effect.task
+        assert executor.ready, "an executor that is not ready gets nothing"
+        assert executor.task is None, "one task at a time"
+        assert not executor.killed
+        assert not executor.asked_to_leave
+        assert not executor.asked_for_a_sign
+        assert task.task_id in self.accepted
+        assert task.task_id not in self.ends
+        if task.function == ONCE:
+            assert (task.task_id, effect.attempt) in self.starts_stored
+            assert not self.attempts[task.task_id], "it must never be started twice"
+        executor.task, executor.attempt = task, effect.attempt
+        self.attempts[task.task_id] += 1
+        assert effect.attempt == self.attempts[task.task_id] - self.interruptions[task.task_id]
+        assert effect.attempt <= task.max_retries + self.policy.crash_retries + 1
+
+    def _to_be_stored(self, effect: Write) -> None:
+        if isinstance(effect, fx.FinishTask):
+            assert effect.status in TERMINAL
+            assert self.ends.setdefault(effect.task_id, effect) == effect, "it ends once"
+            assert effect.task_id not in self.ends_stored
+            assert effect not in self.writes
+        if isinstance(effect, fx.RequeueTask) and id(effect) not in self.requeues_seen:
+            self.requeues_seen.add(id(effect))  # it is kept in the history, and so is its id
+            ran = self.attempts[effect.task_id] - self.interruptions[effect.task_id]
+            if effect.failure.cause is Cause.INTERRUPTED and ran > effect.attempt:
+                self.interruptions[effect.task_id] += 1
+        self.writes.append(effect)
+
+    def _carry_out(self, write: Write) -> Record | None:
+        if isinstance(write, fx.AddTask):
+            known = self.records.get(write.task.task_id)
+            if known is None:
+                self.records[write.task.task_id] = Record(task=write.task)
+            return known
+        record = self.records[write.task_id]
+        if isinstance(write, fx.FinishTask):
+            assert not record.ended or record.status is write.status
+            record.status = write.status
+        else:
+            assert not record.ended, "nothing is written over an end"
+            waits = isinstance(write, fx.RequeueTask)
+            record.status = Status.QUEUED if waits else Status.RUNNING
+        record.attempt = write.attempt
+        return None
+
+    # What holds after every step.
+
+    def _check_order(
+        self, waiting: dict[str, tuple[float | None, int]], started: list[str]
+    ) -> None:
+        def order(task_id: str) -> tuple[float, float]:
+            key, rank = waiting[task_id]
+            assert key is not None
+            return (rank, key) if self.policy.aging_step_s == 0 else (key, rank)
+
+        still = [t for t in waiting if (live := self._live(t)) and live.key == waiting[t][0]]
+        for task_id in started:
+            for other in still:
+                ahead = task_id in waiting and order(task_id) < order(other)
+                assert ahead, f"{task_id} started while {other} was ahead"
+
+    def _check_counts(self) -> None:
+        lives = self.scheduler.live.values()
+        assert self.scheduler.running == sum(live.status is Status.RUNNING for live in lives)
+        assert self.scheduler.queued == sum(live.status is Status.QUEUED for live in lives)
+        assert self.scheduler.late_answers == self.late
+        queued = [live for live in lives if live.key is not None]
+        assert self.scheduler.queue.length == len(queued)
+        positions = sorted(filter(None, map(self.scheduler.position, queued)))
+        assert positions == list(range(1, len(queued) + 1))
+
+    def _check_places(self) -> None:
+        slots = Counter(
+            slot.task_id
+            for slot in self.scheduler.roster
+            if slot.task_id is not None and slot.state is not SlotState.RETIRING
+        )
+        for task_id, live in self.scheduler.live.items():
+            places = [
+                not live.added,
+                live.key is not None,
+                live.delayed_until is not None,
+                live.slot_id is not None,
+                live.status in TERMINAL,
+            ]
+            assert sum(places) == 1, (task_id, places)
+            assert (live.slot_id is not None) == (live.status is Status.RUNNING)
+            assert slots[task_id] == (live.slot_id is not None), (task_id, slots)
+            assert (task_id in self.accepted) == live.added
+            if live.delayed_until is not None:
+                assert self.scheduler.next_wakeup() <= live.delayed_until
+
+    def _check_slots(self) -> None:
+        roster = self.scheduler.roster
+        idle = [slot for slot in roster if slot.state is SlotState.IDLE]
+        assert sorted(s.slot_id for s in idle) == sorted(s.slot_id for s in roster.idle)
+        if not self.scheduler.draining:
+            assert not (idle and self.scheduler.queue.length), "no one waits for an idle executor"
+        for slot in roster:
+            executor = self.executors[slot.slot_id]
+            assert executor.killed == (slot.state is SlotState.KILLING)
+
+    def _live(self, task_id: str) -> LiveTask | None:
+        return self.scheduler.live.get(task_id)

@@ -1,0 +1,217 @@
+"""Whatever happens, in whatever order: every accepted task ends exactly once."""
+
+from typing import TypeVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.fakes.makers import ONCE, make_task, rounds
+from tests.scheduling.simulated_world import SimExecutor, World
+from vera_supervisor import events as ev
+from vera_supervisor.roster import Size
+from vera_worker.lifecycle import TERMINAL
+from vera_worker.tasks import Cause, Failure, Priority
+
+T = TypeVar("T")
+
+#: Which of those there are.
+PICKS = st.integers(0, 1000)
+#: Around all the limits in force: delays, timeouts, graces, patience with the store.
+PAUSES = st.sampled_from((0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 30.0, 100.0))
+FAILURES = st.sampled_from(
+    (None, None, Cause.EXCEPTION, Cause.EXCEPTION, Cause.MEMORY, Cause.UNSERIALISABLE_RESULT)
+)
+IDS = [f"t{number}" for number in range(12)]
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """Lets anything happen to a scheduler; the world checks it after every step."""
+
+    world: World
+
+    @initialize(
+        seed=st.integers(0, 100),
+        min_workers=st.integers(0, 1),
+        max_workers=st.integers(1, 3),
+        queue_size=st.sampled_from((3, 100)),
+        aging_step_s=st.sampled_from((0.0, 2.0, 60.0)),
+        crash_retries=st.integers(0, 2),
+        kill_grace_s=st.sampled_from((0.0, 0.1, 3.0)),
+        idle_timeout_s=st.sampled_from((0.0, 4.0, 1e6)),
+        check_interval_s=st.sampled_from((2.0, 1e6)),
+    )
+    def begin(self, **policy: float) -> None:
+        self.world = World(int(policy.pop("seed")), start_timeout_s=20.0, **policy)
+        self.world.tell(ev.TimePassed())
+
+    # Clients.
+
+    @rule(
+        task_id=st.sampled_from(IDS),
+        body=st.sampled_from((b"one", b"one", b"two")),
+        function=st.sampled_from(("work", "work", ONCE)),
+        priority=st.sampled_from(list(Priority)),
+        timeout_s=st.sampled_from((0.0, 1.0, 10.0)),
+        max_retries=st.integers(0, 2),
+        retry_delay_s=st.sampled_from((0.0, 0.5, 3.0)),
+        delay_s=st.sampled_from((0.0, 0.0, 0.0, 1.0, 20.0)),
+        expires_in_s=st.sampled_from((None, None, 0.0, 2.0)),
+    )
+    def submit(
+        self,
+        *,
+        task_id: str,
+        body: bytes,
+        function: str,
+        priority: Priority,
+        timeout_s: float,
+        max_retries: int,
+        retry_delay_s: float,
+        delay_s: float,
+        expires_in_s: float | None,
+    ) -> None:
+        task = make_task(
+            task_id,
+            digest=body,
+            function=function,
+            priority=priority,
+            timeout_s=timeout_s,
+            max_retries=max_retries,
+            retry_delay_s=retry_delay_s,
+        )
+        self.world.tell(ev.Submitted(task, delay_s, expires_in_s))
+
+    @rule(task_id=st.sampled_from(IDS))
+    def cancel(self, task_id: str) -> None:
+        self.world.tell(ev.CancelAsked(task_id))
+
+    # The store.
+
+    @precondition(lambda self: self.world.writes)
+    @rule(writes=st.integers(1, 4))
+    def acknowledge(self, writes: int) -> None:
+        for _ in range(min(writes, len(self.world.writes))):
+            self.world.acknowledge()
+
+    @precondition(lambda self: self.world.writes)
+    @rule(although_done=st.booleans())
+    def fail(self, although_done: bool) -> None:
+        self.world.fail(although_done=although_done)
+
+    # Executors.
+
+    @precondition(lambda self: self.starting())
+    @rule(pick=PICKS)
+    def get_ready(self, pick: int) -> None:
+        executor = chosen(self.starting(), pick)
+        executor.ready = True
+        self.world.tell(ev.ExecutorReady(executor.slot_id))
+
+    @precondition(lambda self: self.busy())
+    @rule(pick=PICKS, cause=FAILURES, unfit=st.sampled_from((None, None, None, "too large")))
+    def answer(self, pick: int, cause: Cause | None, unfit: str | None) -> None:
+        failure = None if cause is None else Failure(cause=cause, message="boom")
+        self.world.answer(chosen(self.busy(), pick), failure, unfit)
+
+    @precondition(lambda self: self.world.answers_given)
+    @rule(pick=PICKS)
+    def answer_again(self, pick: int) -> None:
+        self.world.answer_again(chosen(self.world.answers_given, pick))
+
+    @precondition(lambda self: self.world.executors)
+    @rule(pick=PICKS)
+    def die(self, pick: int) -> None:
+        self.world.lose(chosen(list(self.world.executors.values()), pick))
+
+    @precondition(lambda self: self.leaving())
+    @rule(pick=PICKS)
+    def be_gone(self, pick: int) -> None:
+        self.world.lose(chosen(self.leaving(), pick))
+
+    @precondition(lambda self: self.asked())
+    @rule(pick=PICKS)
+    def give_a_sign(self, pick: int) -> None:
+        executor = chosen(self.asked(), pick)
+        executor.asked_for_a_sign = False
+        self.world.tell(ev.ExecutorAnswered(executor.slot_id))
+
+    # The worker.
+
+    @rule(seconds=PAUSES)
+    def pass_time(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(what=st.sampled_from((ev.DrainAsked(), ev.ResumeAsked(), ev.InterruptAsked())))
+    def drain_or_resume(self, what: ev.Event) -> None:
+        self.world.tell(what)
+
+    @rule(max_workers=st.integers(1, 3))
+    def resize(self, max_workers: int) -> None:
+        size = self.world.policy.size
+        self.world.scheduler.roster.size = Size(
+            min_workers=min(size.min_workers, max_workers),
+            max_workers=max_workers,
+            idle_timeout_s=size.idle_timeout_s,
+        )
+        self.world.tell(ev.TimePassed())
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.tell(ev.ResumeAsked())
+        for _ in range(2000):
+            if not (world.scheduler.live or world.writes):
+                break
+            self.go_on()
+        assert world.scheduler.live == {}, "nothing is left over"
+        assert world.scheduler.running == world.scheduler.queued == 0
+        assert set(world.announced) == world.accepted
+        assert set(world.announced.values()) <= {1}, "every accepted task ends exactly once"
+        for task_id in world.accepted:
+            assert world.records[task_id].status in TERMINAL
+            assert world.records[task_id].status is world.ends[task_id].status
+
+    def go_on(self) -> None:
+        """Let the next good thing happen."""
+        if self.world.writes:
+            self.acknowledge(1)
+        elif self.leaving():
+            self.be_gone(0)
+        elif self.starting():
+            self.get_ready(0)
+        elif self.asked():
+            self.give_a_sign(0)
+        elif self.busy():
+            self.answer(0, None, None)
+        else:
+            self.world.pass_time(max(0.0, self.world.scheduler.next_wakeup() - self.world.now))
+
+    def starting(self) -> list[SimExecutor]:
+        return [e for e in self.world.executors.values() if not e.ready and not e.killed]
+
+    def busy(self) -> list[SimExecutor]:
+        return [e for e in self.world.executors.values() if e.task is not None]
+
+    def leaving(self) -> list[SimExecutor]:
+        return [e for e in self.world.executors.values() if e.killed or e.asked_to_leave]
+
+    def asked(self) -> list[SimExecutor]:
+        return [e for e in self.world.executors.values() if e.asked_for_a_sign and not e.killed]
+
+
+def chosen(items: list[T], pick: int) -> T:
+    """Return the one that a number of any size stands for."""
+    return items[pick % len(items)]
+
+
+@pytest.mark.torture
+def test_whatever_happens_every_accepted_task_ends_exactly_once() -> None:
+    run_state_machine_as_test(SchedulerMachine, settings=rounds(40, steps=50))

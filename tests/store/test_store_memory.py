@@ -1,0 +1,12 @@
+"""The store in memory keeps the promises of all stores."""
+
+import pytest
+
+from tests.store.conformance import MAX_BYTES, TTL_S, StoreConformance, StoreMaker, opened
+from vera_supervisor.store.memory import MemoryStore
+
+
+class TestMemoryStore(StoreConformance):
+    @pytest.fixture
+    def make_store(self) -> StoreMaker:
+        return lambda: opened(MemoryStore(result_ttl_s=TTL_S, max_bytes=MAX_BYTES))

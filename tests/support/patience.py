@@ -1,0 +1,25 @@
+"""Waits for what a worker does by asking it, each time a little patiently."""
+
+import time
+from typing import Any
+
+from tests.support.worker_process import WorkerProcess
+
+_ASK_S = 0.05
+
+
+def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s: float = 15) -> Any:
+    """Return the record of a task once it has one of these statuses."""
+    end = time.monotonic() + timeout_s
+    while True:
+        record = worker.record(task_id, wait=_ASK_S)
+        if record["status"] in statuses:
+            return record
+        assert time.monotonic() < end, record
+
+
+def start_sleeping(worker: WorkerProcess, seconds: float = 60, **fields: Any) -> str:
+    """Submit a task that only sleeps, and return its id once it runs."""
+    task_id: str = worker.submit("sleep", seconds, **fields)["task_id"]
+    until_status(worker, task_id, "running")
+    return task_id
