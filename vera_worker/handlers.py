@@ -10,6 +10,7 @@ from vera_worker.tasks import Isolation, Priority
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__vera_task__"
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +102,7 @@ def describe(function: Callable[..., Any]) -> FunctionInfo:
         signature=str(signature),
         doc=doc.partition("\n")[0],
         parameters=tuple(
-            Parameter(p.name, p.kind.name, p.default is p.empty)
+            Parameter(p.name, p.kind.name, p.default is p.empty and p.kind not in _VARIADIC)
             for p in signature.parameters.values()
         ),
         options=options,

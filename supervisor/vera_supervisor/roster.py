@@ -37,6 +37,8 @@ class Roster:
         self.last_sign_of_life: float | None = None
         self._next_id = 1
         self._failed_starts = 0
+        #: How often in a row a start was put off because of them.
+        self._delays = 0
         self._no_start_before = -math.inf
 
     def __len__(self) -> int:
@@ -82,7 +84,7 @@ class Roster:
 
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
-        self._failed_starts = 0
+        self._failed_starts = self._delays = 0
         self.last_sign_of_life = now
         slot.rest(now, self.limits)
         self.idle.append(slot)
@@ -101,8 +103,10 @@ class Roster:
             self.idle.remove(slot)
         if not slot.was_ready:
             self._failed_starts += 1
-            delay = FIRST_START_DELAY_S * 2.0 ** min(self._failed_starts - 1, 10)
-            self._no_start_before = now + min(delay, MAX_START_DELAY_S)
+            if now >= self._no_start_before:  # those that fail together have one reason
+                delay = FIRST_START_DELAY_S * 2.0 ** min(self._delays, 10)
+                self._no_start_before = now + min(delay, MAX_START_DELAY_S)
+                self._delays += 1
 
     def grow(self, waiting: int, now: float) -> list[Effect]:
         """Return the launches that the minimum and `waiting` tasks call for."""

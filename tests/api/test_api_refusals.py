@@ -64,7 +64,6 @@ TOO_MUCH = {
     ),
     "5000 digits": (call(b"9" * 5000), 422, "payload.args[0]"),
     "huge float": (call(b"1e400"), 422, "payload.args[0]"),
-    "65 bits": (call(b"18446744073709551616"), 422, "payload.args[0]"),
 }
 NOT_ACCEPTABLE = {
     "null": (b"null", 422, None),
@@ -84,7 +83,9 @@ NOT_ACCEPTABLE = {
     "too few arguments": (payload(function="sleep"), 422, "payload.args"),
     "too many arguments": (payload(function="noop", args=[1]), 422, "payload.args"),
     "unknown argument": (payload(function="noop", kwargs={"x": 1}), 422, "payload.args"),
-    "argument twice": (payload(function="sleep", args=[1], kwargs={"seconds": 1}), 422, "payload.args"),
+    "argument twice": (
+        payload(function="sleep", args=[1], kwargs={"seconds": 1}), 422, "payload.args",
+    ),
     "unknown field in payload": (payload(function="noop", code="1+1"), 422, "payload"),
     "unknown field in payload too": (payload(function="noop", module="os"), 422, "payload"),
     "key twice": (b'{"payload":{"function":"noop"},"payload":{"function":"noop"}}', 422, "payload"),
@@ -126,8 +127,8 @@ ENVELOPE = {
 }  # fmt: skip
 NAMES = (
     "os.system", "../x", "__import__", "eval", "echo.__globals__", "vera_executor.demo.echo",
-    "vera_executor.demo:echo", "_check_mode", "Any", "time", "echo ", " echo", "Echo", "ｅｃｈｏ",
-    "echо", "echo\0", "echo\n", "\x1b[2J", "a\u2028b", "x" * 201,
+    "vera_executor.demo:echo", "_check_mode", "Any", "time", "echo ", " echo", "Echo",
+    "\uff45\uff43\uff48\uff4f", "ech\u043e", "echo\0", "echo\n", "\x1b[2J", "a\u2028b", "x" * 201,
 )  # fmt: skip
 CORPUS = NOT_JSON | TOO_MUCH | NOT_ACCEPTABLE
 
@@ -164,7 +165,8 @@ def test_only_registered_functions_can_be_named(node: WorkerProcess, name: str) 
     "media_type",
     [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
      "application/json5", "text/json", "application/octet-stream", "application/pickle", "json",
-     "\u00e9", "application/json\u00e9", "text/plain, application/json", "application/jsonx;charset=utf-8"],
+     "\u00e9", "application/json\u00e9", "text/plain, application/json",
+     "application/jsonx;charset=utf-8"],
 )  # fmt: skip
 def test_only_json_is_taken(node: WorkerProcess, path: str, media_type: str | None) -> None:
     headers = {} if media_type is None else {"content-type": media_type.encode("latin-1")}

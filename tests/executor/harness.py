@@ -214,6 +214,7 @@ class StandIn:
         if path is not None:
             paths.append(str(path))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        environment.pop("PYTHONUNBUFFERED", None)  # it would hide what is not flushed
         if not coverage:
             environment = {k: v for k, v in environment.items() if not k.startswith("COVERAGE_")}
         self._process = subprocess.Popen(

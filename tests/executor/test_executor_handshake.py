@@ -96,7 +96,7 @@ def test_what_a_module_prints_and_starts_before_it_fails_is_printed_and_killed(
         "import subprocess\n"
         "print(subprocess.Popen(['sleep', '600']).pid, flush=True)\n"
         "print('torn line', end='')\n"
-        "input()\n"
+        "raise OSError\n"
     )
     child = start("leaving_tasks", path=tmp_path)
     with watching(int(child.await_line().split()[0])) as (helper,):

@@ -207,7 +207,7 @@ def fork_and_return() -> int:
 
 
 def report_from_a_fork() -> int:
-    """Say progress and look for a stop in a forked child; return its exit code, 7 if all is well."""
+    """Say progress, look for a stop in a forked child, return its exit code, 7 when all is well."""
     current = current_task()
     pid = os.fork()
     if pid == 0:

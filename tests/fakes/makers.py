@@ -43,7 +43,7 @@ def make_task(task_id: str = "a", **changes: Any) -> Task:
 
 def make_policy(**changes: Any) -> Policy:
     """Return a policy; a field of its `size` or `limits` can be named directly."""
-    size = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
+    size: dict[str, Any] = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
     limits = {"start_timeout_s": 30.0, "check_interval_s": 1e6, "kill_grace_s": 3.0}
     for part in (size, limits):
         part |= {name: changes.pop(name) for name in part.keys() & changes.keys()}

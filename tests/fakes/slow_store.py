@@ -22,9 +22,9 @@ class SlowStore:
     def pending(self) -> int:
         return len(self._writes)
 
-    def acknowledge(self, writes: int | None = None) -> None:
-        """Carry out the oldest writes, all of them unless told how many."""
-        for _ in range(len(self._writes) if writes is None else writes):
+    def acknowledge(self) -> None:
+        """Carry out all writes, and those that follow from them."""
+        while self._writes:
             self._writes.popleft()[0]()
 
     def fail(self) -> None:

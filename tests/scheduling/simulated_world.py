@@ -229,12 +229,9 @@ class World:
 
     # What holds after every step.
 
-    def _check_order(
-        self, waiting: dict[str, tuple[float | None, int]], started: list[str]
-    ) -> None:
+    def _check_order(self, waiting: dict[str, tuple[float, int]], started: list[str]) -> None:
         def order(task_id: str) -> tuple[float, float]:
             key, rank = waiting[task_id]
-            assert key is not None
             return (rank, key) if self.policy.aging_step_s == 0 else (key, rank)
 
         still = [t for t in waiting if (live := self._live(t)) and live.key == waiting[t][0]]
@@ -270,7 +267,7 @@ class World:
             assert sum(places) == 1, (task_id, places)
             assert (live.slot_id is not None) == (live.status is Status.RUNNING)
             assert slots[task_id] == (live.slot_id is not None), (task_id, slots)
-            assert (task_id in self.accepted) == live.added
+            assert not live.added or task_id in self.accepted
             if live.delayed_until is not None:
                 assert self.scheduler.next_wakeup() <= live.delayed_until
 

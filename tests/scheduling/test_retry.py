@@ -23,7 +23,8 @@ class FixedJitter(Random):
 
 def delays(cause: Cause, *, share: float = 0.5, crash_retries: int = 2, **task: Any) -> list[float]:
     """Return the delays between attempts that all end in the same way."""
-    used, rng, found = Budget(), FixedJitter(share), []
+    used, rng = Budget(), FixedJitter(share)
+    found: list[float] = []
     while len(found) < 100:
         delay = delay_before_next(cause, make_task(**task), used, crash_retries, rng)
         if delay is None:

@@ -135,7 +135,8 @@ def test_an_executor_lost_twice_or_unknown_or_without_a_task_ends_nothing() -> N
     idle = next(s for s in desk.scheduler.roster if s.task_id is None).slot_id
     for slot_id in (idle, idle, 77):
         effects = desk.tell(ev.ExecutorLost(slot_id, "gone"))
-        assert only(fx.FinishTask, effects) == only(fx.RequeueTask, effects) == []
+        assert not only(fx.FinishTask, effects)
+        assert not only(fx.RequeueTask, effects)
 
 
 def test_two_signs_of_readiness_are_one() -> None:

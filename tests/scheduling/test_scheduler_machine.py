@@ -214,4 +214,4 @@ def chosen(items: list[T], pick: int) -> T:
 
 @pytest.mark.torture
 def test_whatever_happens_every_accepted_task_ends_exactly_once() -> None:
-    run_state_machine_as_test(SchedulerMachine, settings=rounds(40, steps=50))
+    run_state_machine_as_test(SchedulerMachine, settings=rounds(150, steps=50))

@@ -126,9 +126,9 @@ def test_an_idle_executor_is_asked_for_a_sign_of_life() -> None:
     slot = Slot(1, 0.0, LIMITS)
     slot.rest(0.0, LIMITS)
     assert slot.time_up(slot.deadline, LIMITS) == [fx.Check(1)]
-    assert slot.state is SlotState.CHECKING
+    assert repr(slot) == "<Slot 1 checking>"
     slot.answered(11.0, LIMITS)
-    assert slot.state is SlotState.IDLE
+    assert repr(slot) == "<Slot 1 idle>"
     assert slot.deadline == 21.0
     assert slot.idle_since == 0.0, "a self-check is no work"
 

@@ -40,6 +40,6 @@ def test_no_one_is_overtaken_by_what_came_a_step_a_class_later(
     for rank, arrived_at in arrivals:
         queue.push((rank, float(arrived_at)), rank, float(arrived_at))
     order = [queue.pop() for _ in arrivals]
-    for place, (rank, arrived_at) in enumerate(order):
-        for other_rank, other_arrived_at in order[:place]:
-            assert other_arrived_at <= arrived_at + (rank - other_rank) * STEP_S + 1e-6
+    for place, (rank, since) in enumerate(order):
+        for other_rank, other_since in order[:place]:
+            assert other_since <= since + (rank - other_rank) * STEP_S + 1e-6

@@ -137,7 +137,7 @@ class StoreConformance:
             record = await writer.record("a")
             assert record.task == task
             assert (record.status, record.attempt, record.number) == (Status.QUEUED, 0, 1)
-            assert record.result is record.failure is record.started_at is None
+            assert (record.result, record.failure, record.started_at) == (None, None, None)
             assert not record.ended
 
         store(story)

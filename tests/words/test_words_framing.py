@@ -82,8 +82,22 @@ def test_a_frame_too_long_is_refused_at_its_header(length: int, checksum: bytes)
         FrameReader(LIMIT).feed(header)
 
 
-def test_the_longest_payload_is_taken() -> None:
-    assert FrameReader(LIMIT).feed(encode_frame(bytes(LIMIT))) == [bytes(LIMIT)]
+@pytest.mark.parametrize("split_at", [0, 1, HEADER_BYTES, 100])
+def test_the_longest_payload_is_taken_and_no_longer_one(split_at: int) -> None:
+    reader = FrameReader(LIMIT)
+    longest, longer = encode_frame(bytes(LIMIT)), encode_frame(bytes(LIMIT + 1))
+    assert reader.feed(longest[:split_at]) == []
+    assert reader.feed(longest[split_at:]) == [bytes(LIMIT)]
+    with pytest.raises(FrameError, match="exceeds the limit"):
+        reader.feed(longer[:split_at]) or reader.feed(longer[split_at:])
+
+
+def test_a_frame_within_a_frame_is_a_payload() -> None:
+    inner = encode_frame(b"inner")
+    outer = encode_frame(inner)
+    reader = FrameReader(LIMIT)
+    assert reader.feed(outer[:HEADER_BYTES]) == []
+    assert reader.feed(outer[HEADER_BYTES:]) == [inner]
 
 
 def test_what_precedes_a_bad_frame_is_not_handed_out_with_it() -> None:

@@ -83,6 +83,11 @@ def test_a_description_tells_what_a_caller_needs() -> None:
     assert info.options == TaskOptions()
 
 
+def test_only_a_parameter_without_which_a_call_fails_is_required() -> None:
+    parameters = describe(_define("a, b=1, *args, c, d=1, **kwargs")).parameters
+    assert [p.name for p in parameters if p.required] == ["a", "c"]
+
+
 def test_a_description_bears_the_name_that_was_chosen() -> None:
     assert describe(task(name="chosen")(lambda: None)).name == "chosen"
 

@@ -151,6 +151,24 @@ time.sleep(600)
     bomb.await_end_of_all()
 
 
+def test_processes_on_the_run_are_caught(root: Callable[[str], Root]) -> None:
+    """Each forks and exits, and so does its child, again and again: no pid lives for long."""
+    tree = root("""
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def run():
+    os.setsid()
+    for _ in range(10_000):
+        if os.fork():
+            os._exit(0)
+for _ in range(4):
+    fork(run)
+say()
+time.sleep(600)
+""")
+    process_tree.kill_tree(tree.pid)
+    tree.await_end_of_all()
+
+
 def test_the_root_itself_is_left_alone_when_only_its_descendants_are_meant(
     root: Callable[[str], Root],
 ) -> None:

@@ -7,6 +7,7 @@ takes HTTP/2 on a plain port. Here the deadline is ours, and HTTP/1.1 is all tha
 import asyncio
 import logging
 import socket
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
+from hypercorn.events import Closed, Event, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import parse_socket_addr
@@ -111,10 +115,17 @@ class _Connection(TCPServer):
                 await self.protocol.initiate()
                 await self.idle_task.restart(task_group, self._idle_timeout)
                 await self._read_data()
+                await self.idle_task.stop()
         except OSError:
             pass  # the client is gone
         finally:
             await self._close()
+
+    async def protocol_send(self, event: Event) -> None:
+        """Keep no connection alive for a client that will send no more."""
+        if isinstance(event, Updated) and event.idle and self.reader.at_eof():
+            event = Closed()
+        await super().protocol_send(event)
 
 
 class _Http11(H11Protocol):
@@ -132,6 +143,12 @@ class _Http11(H11Protocol):
                 http_version=request.http_version,
             )
         await super()._create_stream(request)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Announce that the connection closes after an answer that came before the whole body."""
+        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _send_error_response(self, status_code: int) -> None:
         if status_code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:

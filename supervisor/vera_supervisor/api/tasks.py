@@ -44,16 +44,17 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
 
     @blueprint.post("/task/submit")
     async def submit() -> Response:
+        body = await json_body()
         wait_s = query_number("wait", 0.0, max_wait_s)
-        task = await read_submission(await json_body(), services)
+        task = await read_submission(body, services)
         accept = await accepted(services, task)
         location = {"location": f"/task/{accept.task_id}"}
         if wait_s:
             record = await dispatcher.wait_ended(accept.task_id, wait_s)
             if record is not None:
                 return json_response(shown(record), 200 if record.ended else 202, location)
-        body = Accepted(accept.status, accept.task_id, accept.position)
-        return json_response(body, 200 if accept.known else 202, location)
+        acceptance = Accepted(accept.status, accept.task_id, accept.position)
+        return json_response(acceptance, 200 if accept.known else 202, location)
 
     @blueprint.get("/task/<task_id>")
     async def look(task_id: str) -> Response:

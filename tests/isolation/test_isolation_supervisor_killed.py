@@ -1,0 +1,91 @@
+"""`kill -9` of the supervisor, or of the fork server, leaves no process behind."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from tests.isolation.conftest import StartWorker
+from tests.support.processes import alive, await_pool, eventually, fork_server, state
+from tests.support.rounds import rounds
+from tests.support.worker_process import WorkerProcess
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+BUSY: list[tuple[str, list[Any]]] = [
+    ("busy_loop", []),
+    ("hang_in_c", []),
+    ("hang_holding_gil", []),
+    ("hang_blocking_signals", []),
+    ("hang_in_regex", []),
+    ("stop_self", []),
+    ("tree_and", ["hang"]),
+    ("tree_and_hold_gil", []),
+]
+
+
+def _all_busy(start_worker: StartWorker, **settings: str) -> tuple[WorkerProcess, list[str]]:
+    """Return a worker with one executor for each way to be busy, one idle, and the tasks' ids."""
+    size = str(len(BUSY) + 1)
+    worker = start_worker(MIN_WORKERS=size, MAX_WORKERS=size, **settings)
+    ids = [worker.submit(function, *args)["task_id"] for function, args in BUSY]
+    for task_id, (function, _) in zip(ids, BUSY, strict=True):
+        if function.startswith("tree"):
+            path = f"/task/{task_id}/output"
+            eventually(lambda p=path: worker.client.get(p).text, 20, "a tree")  # type: ignore[misc]
+    eventually(lambda: any(state(p) == "T" for p in worker.survivors()), 20, "a stopped one")
+    return worker, ids
+
+
+@rounds(1, 100)
+def test_a_killed_supervisor_leaves_nothing(start_worker: StartWorker, rounds: int) -> None:
+    for _ in range(rounds):
+        worker, _ = _all_busy(start_worker)
+        # Executors, fork server, tracker, and two trees of 5.
+        assert len(worker.survivors()) >= len(BUSY) + 3 + 10
+        worker.process.kill()
+        eventually(lambda w=worker: not alive(w.survivors()), 5, "no survivors")  # type: ignore[misc]
+        worker.process.wait(5)
+
+
+@rounds(1, 100)
+def test_a_killed_fork_server_costs_its_tasks_and_nothing_else(
+    start_worker: StartWorker, rounds: int
+) -> None:
+    worker, ids = _all_busy(start_worker)
+    for _ in range(rounds):
+        server = fork_server(worker)
+        before = set(worker.survivors())
+        os.kill(server, signal.SIGKILL)
+        for task_id in ids:
+            failure = worker.record(task_id, wait=30)["failure"]
+            assert failure["cause"] == "crashed"
+        left = alive(before - {server})
+        assert set(left) <= set(_trackers(worker)), "nothing that was there lives on"
+        assert worker.submit("echo", wait=30)["status"] == "completed"
+        await_pool(worker, len(BUSY) + 1)
+        zombies = [p for p in worker.survivors() if state(p) == "Z"]
+        assert zombies == []
+        ids = [worker.submit("tree_and", "hang")["task_id"] for _ in range(2)]
+
+
+def _trackers(worker: WorkerProcess) -> list[int]:
+    """Return multiprocessing's resource tracker, which serves the next fork server too."""
+    found = []
+    for pid in worker.survivors():
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if b"resource_tracker" in file.read():
+                found.append(pid)
+    return found
+
+
+def test_tasks_that_lost_their_executor_with_the_fork_server_are_run_again(
+    start_worker: StartWorker,
+) -> None:
+    worker = start_worker(VERA_LIMITS__CRASH_RETRIES="2")
+    task_id = worker.submit("sleep", 1.0)["task_id"]
+    eventually(lambda: worker.record(task_id)["status"] == "running", 20, "the task runs")
+    os.kill(fork_server(worker), signal.SIGKILL)
+    record = worker.record(task_id, wait=30)
+    assert (record["status"], record["attempt"]) == ("completed", 2)

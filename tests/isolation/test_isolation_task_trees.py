@@ -1,0 +1,137 @@
+"""Nothing that a task started outlives its attempt, however the attempt ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.isolation.conftest import StartWorker
+from tests.support.processes import (
+    SHARED_MACHINE_S,
+    alive,
+    eventually,
+    executors,
+    strays,
+    task_processes,
+)
+from tests.support.rounds import rounds
+from tests.support.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.system
+
+#: A subprocess, a daemon and a child that ignores SIGTERM, with a subprocess and a daemon of its.
+TREE = 5
+
+
+@pytest.fixture(autouse=True)
+def _no_strays_before(shared: WorkerProcess) -> Iterator[None]:
+    eventually(lambda: len(executors(shared)) == 2, 2 + SHARED_MACHINE_S, "two executors")
+    assert strays(shared) == []
+    yield
+    assert shared.submit("echo", wait=20)["status"] == "completed"
+
+
+def _started(worker: WorkerProcess, task_id: str) -> list[int]:
+    """Return the pids that a running task has printed, once it has."""
+    path = f"/task/{task_id}/output"
+    eventually(lambda: "\n" in worker.client.get(path).text, 20, "the task starts its tree")
+    pids = [int(word) for word in worker.client.get(path).text.split()]
+    assert len(pids) == TREE
+    return pids
+
+
+@rounds(1, 100)
+def test_a_timeout_takes_the_whole_tree(shared: WorkerProcess, rounds: int) -> None:
+    for _ in range(rounds):
+        task_id = shared.submit("tree_and", "hang", timeout=1.0)["task_id"]
+        pids = _started(shared, task_id)
+        assert len(task_processes(task_id)) == 2, "the programs among them carry the task's id"
+        record = shared.record(task_id, wait=30)
+        assert record["failure"]["cause"] == "timeout"
+        assert (alive(pids), strays(shared), task_processes(task_id)) == ([], [], [])
+
+
+@rounds(1, 100)
+def test_a_timeout_takes_the_tree_of_a_task_that_holds_the_interpreter(
+    shared: WorkerProcess, rounds: int
+) -> None:
+    for _ in range(rounds):
+        record = shared.submit("tree_and_hold_gil", timeout=0.8, wait=30)
+        assert record["failure"]["cause"] == "timeout"
+        assert strays(shared) == []
+
+
+@rounds(1, 100)
+def test_a_cancellation_takes_the_whole_tree(shared: WorkerProcess, rounds: int) -> None:
+    for _ in range(rounds):
+        task_id = shared.submit("tree_and", "hang")["task_id"]
+        pids = _started(shared, task_id)
+        assert shared.client.delete(f"/task/{task_id}").json()["status"] == "cancelled"
+        assert (alive(pids), strays(shared)) == ([], [])
+
+
+@pytest.mark.parametrize("end", ["return", "raise"])
+@rounds(1, 100)
+def test_an_end_takes_the_whole_tree_and_keeps_the_executor(
+    shared: WorkerProcess, rounds: int, end: str
+) -> None:
+    before = sorted(executors(shared))
+    for _ in range(rounds):
+        record = shared.submit("tree_and", end, wait=30)
+        assert record["status"] == {"return": "completed", "raise": "failed"}[end]
+        pids = shared.client.get(f"/task/{record['task_id']}/output").text.split()
+        assert len(pids) == TREE
+        assert (alive([int(pid) for pid in pids]), strays(shared)) == ([], [])
+    assert sorted(executors(shared)) == before
+
+
+@rounds(1, 100)
+def test_a_crash_takes_the_whole_tree(shared: WorkerProcess, rounds: int) -> None:
+    for _ in range(rounds):
+        record = shared.submit("tree_and", "die", wait=30)
+        failure = record["failure"]
+        assert (failure["cause"], failure["signal"]) == ("crashed", "SIGKILL")
+        pids = [int(pid) for pid in failure["output_tail"].split()]
+        assert len(pids) == TREE
+        assert (alive(pids), strays(shared)) == ([], [])
+
+
+@rounds(1, 30)
+def test_a_fork_bomb_is_contained_and_killed(shared: WorkerProcess, rounds: int) -> None:
+    for _ in range(rounds):
+        task_id = shared.submit("fork_bomb", 64, timeout=1.0)["task_id"]
+        assert shared.submit("echo", wait=20)["status"] == "completed"
+        assert shared.record(task_id, wait=30)["failure"]["cause"] == "timeout"
+        assert strays(shared) == []
+
+
+def test_every_program_that_a_task_starts_carries_its_id(shared: WorkerProcess) -> None:
+    record = shared.submit("task_id_of_processes", wait=20)
+    assert record["result"] == [record["task_id"]] * 2
+
+
+def test_the_task_id_does_not_depend_on_the_environment_that_the_last_task_left(
+    start_worker: StartWorker,
+) -> None:
+    worker = start_worker(MIN_WORKERS="1", MAX_WORKERS="1")
+    assert worker.submit("clear_environment", wait=20)["status"] == "completed"
+    assert worker.submit("echo", wait=20)["status"] == "completed"
+    (executor,) = executors(worker)
+    assert worker.submit("own_pid", wait=20)["result"] == executor
+
+
+def test_a_drain_takes_the_whole_tree(start_worker: StartWorker) -> None:
+    worker = start_worker(VERA_SERVER__DRAIN_TIMEOUT="0.2")
+    task_id = worker.submit("tree_and", "hang")["task_id"]
+    pids = _started(worker, task_id)
+    assert worker.terminate(10 + SHARED_MACHINE_S) == 0
+    assert (alive(pids), worker.survivors()) == ([], [])
+
+
+def test_an_idle_executor_that_is_killed_leaves_nothing_either(shared: WorkerProcess) -> None:
+    before = executors(shared)
+    os.kill(before[0], signal.SIGKILL)
+    within = 2 + SHARED_MACHINE_S
+    eventually(lambda: len(set(executors(shared)) - {before[0]}) == 2, within, "two executors")
+    assert strays(shared) == []

@@ -1,0 +1,195 @@
+"""How the program starts, refuses to start, and stops."""
+
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.http_answers import assert_problem, connect, host_of, read_to_end
+from tests.support.patience import start_sleeping
+from tests.support.worker_process import WorkerFailedError, WorkerProcess, worker
+
+pytestmark = pytest.mark.system
+
+#: An executor that does not end with its task ends with its kill.
+STUBBORN_S = 600
+
+
+def refusal(directory: Path, **settings: str) -> tuple[int, list[str]]:
+    """Start a worker that must not start; return its exit status and what it wrote."""
+    with pytest.raises(WorkerFailedError) as failed:
+        WorkerProcess(directory, **settings)
+    return failed.value.status, failed.value.log.splitlines()
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def test_every_variable_of_the_original_takes_effect(tmp_path: Path) -> None:
+    with taken_port() as port:
+        pass  # free again
+    settings = {
+        "WORKER_ID": "from-environment",
+        "WORKER_PORT": str(port),
+        "LOG_LEVEL": "WARNING",
+        "MAX_WORKERS": "2",
+        "QUEUE_SIZE": "17",
+        "MAX_CPU_PERCENT": "80",
+        "MAX_MEMORY_PERCENT": "70",
+        "TASK_TIMEOUT": "12",
+        "HEALTH_CHECK_INTERVAL": "7",
+    }
+    with worker(tmp_path, **settings) as node:
+        assert node.url == f"http://127.0.0.1:{port}"
+        shown = node.client.get("/admin/config").json()
+        expected = {
+            "worker.id": "from-environment",
+            "server.port": port,
+            "logging.level": "WARNING",
+            "executor.max_workers": 2,
+            "queue.size": 17,
+            "limits.max_cpu_percent": 80,
+            "limits.max_memory_percent": 70,
+            "limits.task_timeout": 12,
+            "health.check_interval": 7,
+        }
+        assert {name: shown[name] for name in expected} == expected
+        assert node.client.get("/health").json()["worker_id"] == "from-environment"
+        assert " - INFO - " not in node.log.read_text()
+        assert node.terminate() == 0
+
+
+def test_a_task_module_that_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "broken_tasks.py").write_text("import no_such_thing\n")
+    status, lines = refusal(tmp_path, modules="broken_tasks", PYTHONPATH=str(tmp_path))
+    assert status == 2
+    assert "broken_tasks" in lines[-1]
+    assert "No module named 'no_such_thing'" in lines[-1]
+    assert "Traceback" not in "".join(lines)
+
+
+def test_a_task_module_that_is_not_there(tmp_path: Path) -> None:
+    status, lines = refusal(tmp_path, modules="no.such.module")
+    assert status == 2
+    assert "'no.such.module'" in lines[-1]
+    assert "No module named 'no'" in lines[-1]
+
+
+def test_one_line_for_each_fault_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "worker.toml").write_text('[queue]\nsize = "many"\nlenght = 3\n')
+    file = str(tmp_path / "worker.toml")
+    status, lines = refusal(tmp_path, MAX_WORKERS="none", VERA_CONFIG=file)
+    assert status == 2
+    assert len(lines) == 3
+    assert [line for line in lines if "MAX_WORKERS" in line and '"none"' in line]
+    assert [line for line in lines if "queue.size" in line and ":2" in line]
+    assert [line for line in lines if "lenght" in line and ":3" in line]
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with taken_port() as port:
+        status, lines = refusal(tmp_path, WORKER_PORT=str(port))
+    assert status == 2
+    assert lines == [f"vera-worker: cannot listen on 127.0.0.1 port {port}: Address already in use"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "localhost.example"])
+def test_no_open_api_but_on_loopback(tmp_path: Path, host: str) -> None:
+    status, lines = refusal(tmp_path, WORKER_HOST=host)
+    assert status == 2
+    assert len(lines) == 1
+    assert "WORKER_TOKEN" in lines[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_within_its_time_whoever_hangs_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with worker(tmp_path, VERA_SERVER__DRAIN_TIMEOUT="1", MAX_WORKERS="1") as node:
+        host = host_of(node.url)
+        running = node.submit("return_late", STUBBORN_S)["task_id"]
+        idle, poll, stalled, trickle = (connect(node.url) for _ in range(4))
+        with idle, poll, stalled, trickle:
+            get = b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n"
+            idle.sendall(get % (b"/health/live", host))
+            assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+            poll.sendall(get % (f"/task/{running}?wait=300".encode(), host))
+            post = b"POST /task/submit HTTP/1.1\r\nHost: %b\r\n" % host
+            post += b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            stalled.sendall(post)
+            trickle.sendall(post[:20])
+            with node.client.stream("GET", f"/task/{running}/output?follow=1"):
+                started = time.monotonic()
+                node.process.send_signal(number)
+                _expect_draining(node)
+                assert node.process.wait(20) == 0
+                took_s = time.monotonic() - started
+            # Those who wait for a task are told how it stands before we hang up.
+            [answer] = read_to_end(poll)
+            assert answer.status == 200
+            assert b'"status":"queued"' in answer.body
+        assert 1.0 <= took_s < 1.0 + 2.0 + 1.0  # a second for a busy machine
+        assert node.survivors() == []
+        log = node.log.read_text()
+    assert "Traceback" not in log
+    assert re.search(rf"{number.name}: draining .*\n.*put back\n.*stopped\n\Z", log)
+
+
+def _expect_draining(node: WorkerProcess) -> None:
+    """Watch a worker refuse new work, but live, while it lets the old work end."""
+    end = time.monotonic() + 10
+    while node.client.get("/health/ready").status_code == 200:
+        assert time.monotonic() < end
+    refused = node.client.post("/task/submit", json={"payload": {"function": "noop"}})
+    assert_problem(refused, 503)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert node.client.get("/health/ready").status_code == 503
+    assert node.client.get("/health/live").status_code == 200
+
+
+def test_a_stop_lets_running_tasks_end(tmp_path: Path) -> None:
+    with worker(tmp_path) as node:
+        task_id = start_sleeping(node, 0.5)
+        poll = node.client.stream("GET", f"/task/{task_id}", params={"wait": 60})
+        with poll as answer:
+            assert answer.status_code == 200
+        started = time.monotonic()
+        assert node.terminate() == 0
+        assert time.monotonic() - started < 10
+        assert "Traceback" not in node.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGTERM)]
+)
+def test_a_second_signal_stops_at_once(
+    tmp_path: Path, numbers: tuple[signal.Signals, signal.Signals]
+) -> None:
+    with worker(tmp_path, VERA_SERVER__DRAIN_TIMEOUT="60") as node:
+        node.submit("return_late", STUBBORN_S)
+        node.process.send_signal(numbers[0])
+        _expect_draining(node)
+        started = time.monotonic()
+        node.process.send_signal(numbers[1])
+        assert node.process.wait(20) == 0
+        assert time.monotonic() - started < 2.0
+        assert node.survivors() == []
+        assert "Traceback" not in node.log.read_text()
+
+
+def test_nobody_is_heard_after_the_stop(tmp_path: Path) -> None:
+    with worker(tmp_path) as node:
+        assert node.terminate() == 0
+        with pytest.raises(httpx.ConnectError):
+            node.client.get("/health/live")
