@@ -95,6 +95,27 @@ def signal_descendants(pid: int, number: signal.Signals) -> None:
     _send(number, descendants(pid))
 
 
+def wake_with(pid: int, number: int) -> None:
+    """Have a running process handle a signal, a stopped one before it does anything else.
+
+    A stopped process gets it in its first thread, which is the one that matters. Any other could
+    take it only after that one has gone on.
+    """
+    if _is_stopped(pid):
+        _libc.tgkill(pid, pid, number)
+        os.kill(pid, signal.SIGCONT)
+    else:
+        os.kill(pid, number)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith(b"T")
+    except OSError:
+        return False
+
+
 def _reach_below(
     pid: int, number: signal.Signals, known: dict[int, None], spare: Collection[int]
 ) -> bool:

@@ -26,12 +26,12 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Return the line, with nothing in it that could pass for another line."""
-        record.message = record.message.translate(_ESCAPES)
+        record.message = _encodable(record.message).translate(_ESCAPES)
         return super().formatMessage(record)
 
     def formatException(self, ei: object) -> str:  # noqa: N802 - logging's name
         """Return the traceback, indented: it belongs to the line before."""
-        text = super().formatException(ei)  # type: ignore[arg-type]
+        text = _encodable(super().formatException(ei))  # type: ignore[arg-type]
         return "  " + text.translate(_TRACE_ESCAPES).replace("\n", "\n  ")
 
 
@@ -44,14 +44,15 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC),
             "logger": record.name,
             "level": record.levelname,
-            "message": _without_surrogates(record.getMessage()),
+            "message": _encodable(record.getMessage()),
         }
         if record.exc_info:
-            body["exception"] = _without_surrogates(self.formatException(record.exc_info))
+            body["exception"] = _encodable(self.formatException(record.exc_info))
         return msgspec.json.encode(body).decode().translate(_ESCAPES)
 
 
-def _without_surrogates(text: str) -> str:
+def _encodable(text: str) -> str:
+    """Return a text without lone surrogates, which UTF-8 has no bytes for."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -25,9 +25,9 @@ def status(
     """Return the status of the refusal, or None for a request that may come in."""
     guard = Guard(_no_app, token=token, allowed_hosts=allowed_hosts)
     scope: dict[str, Any] = {
+        "http_version": "1.1",
         "method": method,
         "path": path,
-        "raw_path": path.encode(),
         "headers": list(headers),
     }
     problem = guard.fault(scope)

@@ -46,7 +46,7 @@ REFUSED = {
     "an empty host": (b"GET /health/live HTTP/1.1\r\nHost: \r\n\r\n", 421),
     "a foreign host": (b"GET /health/live HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
     "a foreign host, DELETE": (DELETE + b"Host: evil.example:5000\r\n\r\n", 421),
-    "a foreign host, HEAD": (b"HEAD / HTTP/1.0\r\nHost: evil.example\r\n\r\n", 421),
+    "a foreign host, HEAD": (b"HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
     "a host like ours": (DELETE + b"Host: localhost.evil.example\r\n\r\n", 421),
     "a host with a name before it": (DELETE + b"Host: evil@localhost\r\n\r\n", 421),
     "a host with a path": (DELETE + b"Host: localhost/evil\r\n\r\n", 421),
@@ -72,7 +72,6 @@ REFUSED = {
     "a zero byte in a header": (GET + b"X: a\0b\r\n\r\n", 400),
     "a blank in the target": (b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "a raw byte in the target": (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-    "endless headers": (GET + b"X: " + b"x" * 20_000, 431),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n", 400),
 }  # fmt: skip
 
@@ -127,12 +126,21 @@ def test_pipelined_requests_are_answered_in_order(node: WorkerProcess) -> None:
     assert [a.status for a in exchange(node.url, SECOND + ready + last)] == [200, 404, 200]
 
 
-def test_two_slashes_lead_nowhere(node: WorkerProcess) -> None:
-    for path in (b"//evil.example/..", b"//health", b"/health//live", b"/task//x"):
-        sent = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path
-        [answer] = exchange(node.url, sent)
-        assert_problem(answer, 404)
-        assert "location" not in answer.headers
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (b"//health", 400),
+        (b"//evil.example/health", 400),
+        (b"/%2fevil.example/health", 400),
+        (b"/health//live", 404),
+        (b"/task//x", 404),
+    ],
+)
+def test_two_slashes_lead_nowhere(node: WorkerProcess, path: bytes, status: int) -> None:
+    sent = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path
+    [answer] = exchange(node.url, sent)
+    assert_problem(answer, status)
+    assert "location" not in answer.headers
 
 
 def test_an_answer_before_the_whole_body_says_that_it_is_the_last(node: WorkerProcess) -> None:
@@ -172,7 +180,7 @@ AUTHORIZATIONS = {
     "line",
     [b"GET /tasks", b"HEAD /tasks", b"POST /task/submit", b"DELETE /task/x", b"GET /nothing",
      b"GET /metrics/prometheus", b"POST /admin/drain", b"GET /tasks?token=s3cret", b"GET /health/",
-     b"GET //health", b"GET /health/../tasks", b"GET /health%2f..%2ftasks", b"GET /health;/tasks"],
+     b"GET /health/../tasks", b"GET /health%2f..%2ftasks", b"GET /health;/tasks"],
 )  # fmt: skip
 def test_nothing_without_the_token(guarded: WorkerProcess, line: bytes, name: str) -> None:
     sent = line + b" HTTP/1.1\r\nHost: worker.example\r\n" + AUTHORIZATIONS[name] + b"\r\n"

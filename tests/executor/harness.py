@@ -169,7 +169,7 @@ class Child:
         """Wait until `word` has been written to the stack file, and return what precedes it too."""
         written = ""
         while word not in written:
-            await_readable(self._stack_fd, f"a stack with {word!r}")
+            await_readable(self._stack_fd, f"{word!r} in this stack: {written}")
             block = os.read(self._stack_fd, 65536)
             assert block, f"no {word!r} in this stack: {written}"
             written += block.decode()
@@ -225,6 +225,7 @@ class StandIn:
         )
         theirs.close()
         self.server_pid = 0
+        self._requests = 0
 
     def start(
         self,
@@ -238,7 +239,9 @@ class StandIn:
         output_fd, their_output_fd = os.pipe()
         # The supervisor takes a file; on a pipe a test can wait.
         stack_fd, their_stack_fd = os.pipe()
+        self._requests += 1
         request = {
+            "number": self._requests,
             "settings": {
                 "modules": modules,
                 "max_payload_bytes": max_payload_bytes,
@@ -251,9 +254,11 @@ class StandIn:
             socket.send_fds(self.control, [json.dumps(request).encode()], fds)
         os.close(their_output_fd)
         os.close(their_stack_fd)
-        await_readable(self.control.fileno(), "an executor to start")
-        answer, (exit_fd,), _, _ = socket.recv_fds(self.control, 65536, 1)
-        pid, self.server_pid = map(int, answer.split())
+        number = 0
+        while number < self._requests:  # an answer that nobody waited for may come first
+            await_readable(self.control.fileno(), "an executor to start")
+            answer, (exit_fd,), _, _ = socket.recv_fds(self.control, 65536, 1)
+            number, pid, self.server_pid = map(int, answer.split())
         return Child(pid, exit_fd, link, output_fd, stack_fd)
 
     def kill(self) -> None:

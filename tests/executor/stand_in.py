@@ -1,7 +1,7 @@
 """A stand-in for the supervisor, run as a process of its own: starts executors on demand.
 
 Each request on its control socket carries the child's ends of link, output and stack; the answer
-carries the executor's pid, the fork server's pid, and a descriptor that yields the exit status.
+carries its number, the pids of executor and fork server, and a descriptor for the exit status.
 At end-of-file it leaves, and the fork server with it.
 """
 
@@ -60,5 +60,5 @@ def serve(control: socket.socket, preload: str) -> None:
             return
         asked = json.loads(request)
         pid, server_pid, sentinel = _start(asked["settings"], asked["paths"], fds)
-        socket.send_fds(control, [f"{pid} {server_pid}".encode()], [sentinel])
+        socket.send_fds(control, [f"{asked['number']} {pid} {server_pid}".encode()], [sentinel])
         os.close(sentinel)

@@ -13,17 +13,17 @@ import pytest
 
 from tests.isolation.conftest import StartWorker
 from tests.support.processes import (
-    SHARED_MACHINE_S,
     Vitals,
     await_pool,
     eventually,
     executors,
+    slack_s,
     strays,
 )
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 _MIB = 1024 * 1024
 _CLIENTS = 4
@@ -65,7 +65,7 @@ def test_random_kills_cause_no_stall_and_no_semaphores(
             assert record["status"] == "completed", (seed, record)
         gaps.append(time.monotonic() - started)
     assert sorted(gaps)[len(gaps) // 2] < STALL_S, (seed, gaps)
-    assert max(gaps) < STALL_S + SHARED_MACHINE_S, (seed, gaps)
+    assert max(gaps) < STALL_S + slack_s(), (seed, gaps)
     assert [name for pid in worker.survivors() for name in _semaphores_held(pid)] == []
     assert _semaphores_held(worker.process.pid) == []
     assert _semaphores() - before == set()
@@ -108,8 +108,8 @@ def _crash_a_few(worker: WorkerProcess) -> None:
 def test_thousands_of_tasks_leave_the_supervisor_as_it_was(
     start_worker: StartWorker, rounds: int
 ) -> None:
-    worker = start_worker()
-    _flood(worker.url, max(1500, rounds // 20))  # more than the store remembers
+    worker = start_worker(VERA_STORE__MAX_BYTES="1MiB")
+    _flood(worker.url, max(1000, rounds // 20))  # more than the store remembers
     _crash_a_few(worker)
     before = Vitals.of(worker.process.pid)
     _flood(worker.url, rounds)
@@ -121,7 +121,7 @@ def test_thousands_of_tasks_leave_the_supervisor_as_it_was(
         after = Vitals.of(worker.process.pid)
         return after.descriptors <= before.descriptors and after.zombies <= before.zombies
 
-    eventually(same, 5, f"no more descriptors and zombies than {before}")
+    eventually(same, 5 + slack_s(), f"no more descriptors and zombies than {before}")
     # Threads come and go with the kills: a few at most, whatever the number of tasks.
     assert after.threads <= before.threads + 4
     grown = after.rss_bytes - before.rss_bytes

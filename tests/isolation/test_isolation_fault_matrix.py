@@ -9,7 +9,7 @@ from tests.support.processes import await_pool, strays
 from tests.support.rounds import rounds, values
 from tests.support.worker_process import WorkerProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 POOL = 2
 

@@ -5,11 +5,11 @@ import time
 import pytest
 
 from tests.isolation.conftest import KILL_GRACE_S, StartWorker
-from tests.support.processes import SHARED_MACHINE_S, executors, strays
+from tests.support.processes import executors, slack_s, strays
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TIMEOUT_S = 0.3
 #: The guarantee: so much later than timeout and grace at most.
@@ -47,9 +47,9 @@ def test_it_ends_in_time_with_its_stack(shared: WorkerProcess, function: str, ro
         assert strays(shared) == []
     # The best round shows what the worker does, the worst one what the machine does to it.
     assert sorted(late)[_rank(rounds)] < LATE_S, late
-    assert max(late) < LATE_S + SHARED_MACHINE_S, late
+    assert max(late) < LATE_S + slack_s(), late
     assert sorted(next_took)[_rank(rounds)] < NEXT_S, next_took
-    assert max(next_took) < NEXT_S + SHARED_MACHINE_S, next_took
+    assert max(next_took) < NEXT_S + slack_s(), next_took
 
 
 def _rank(rounds: int) -> int:

@@ -6,7 +6,7 @@ from tests.isolation.conftest import StartWorker
 from tests.support.processes import Vitals
 from tests.support.worker_process import WorkerProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 _MIB = 1024 * 1024
 #: 64 KiB and the line that says what is missing.

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.isolation.conftest import StartWorker
-from tests.support.processes import alive, await_pool, eventually, fork_server, state
+from tests.support.processes import alive, await_pool, eventually, fork_server, slack_s, state
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 BUSY: list[tuple[str, list[Any]]] = [
     ("busy_loop", []),
@@ -33,8 +33,10 @@ def _all_busy(start_worker: StartWorker, **settings: str) -> tuple[WorkerProcess
     for task_id, (function, _) in zip(ids, BUSY, strict=True):
         if function.startswith("tree"):
             path = f"/task/{task_id}/output"
-            eventually(lambda p=path: worker.client.get(p).text, 20, "a tree")  # type: ignore[misc]
-    eventually(lambda: any(state(p) == "T" for p in worker.survivors()), 20, "a stopped one")
+            eventually(lambda p=path: worker.client.get(p).text, 20 + slack_s(), "a tree")  # type: ignore[misc]
+    eventually(
+        lambda: any(state(p) == "T" for p in worker.survivors()), 20 + slack_s(), "a stopped one"
+    )
     return worker, ids
 
 
@@ -45,7 +47,7 @@ def test_a_killed_supervisor_leaves_nothing(start_worker: StartWorker, rounds: i
         # Executors, fork server, tracker, and two trees of 5.
         assert len(worker.survivors()) >= len(BUSY) + 3 + 10
         worker.process.kill()
-        eventually(lambda w=worker: not alive(w.survivors()), 5, "no survivors")  # type: ignore[misc]
+        eventually(lambda w=worker: not alive(w.survivors()), 5 + slack_s(), "no survivors")  # type: ignore[misc]
         worker.process.wait(5)
 
 
@@ -85,7 +87,9 @@ def test_tasks_that_lost_their_executor_with_the_fork_server_are_run_again(
 ) -> None:
     worker = start_worker(VERA_LIMITS__CRASH_RETRIES="2")
     task_id = worker.submit("sleep", 1.0)["task_id"]
-    eventually(lambda: worker.record(task_id)["status"] == "running", 20, "the task runs")
+    eventually(
+        lambda: worker.record(task_id)["status"] == "running", 20 + slack_s(), "the task runs"
+    )
     os.kill(fork_server(worker), signal.SIGKILL)
     record = worker.record(task_id, wait=30)
     assert (record["status"], record["attempt"]) == ("completed", 2)

@@ -8,10 +8,10 @@ import pytest
 
 from tests.isolation.conftest import StartWorker
 from tests.support.processes import (
-    SHARED_MACHINE_S,
     alive,
     eventually,
     executors,
+    slack_s,
     strays,
     task_processes,
 )
@@ -26,7 +26,7 @@ TREE = 5
 
 @pytest.fixture(autouse=True)
 def _no_strays_before(shared: WorkerProcess) -> Iterator[None]:
-    eventually(lambda: len(executors(shared)) == 2, 2 + SHARED_MACHINE_S, "two executors")
+    eventually(lambda: len(executors(shared)) == 2, 2 + slack_s(), "two executors")
     assert strays(shared) == []
     yield
     assert shared.submit("echo", wait=20)["status"] == "completed"
@@ -35,7 +35,9 @@ def _no_strays_before(shared: WorkerProcess) -> Iterator[None]:
 def _started(worker: WorkerProcess, task_id: str) -> list[int]:
     """Return the pids that a running task has printed, once it has."""
     path = f"/task/{task_id}/output"
-    eventually(lambda: "\n" in worker.client.get(path).text, 20, "the task starts its tree")
+    eventually(
+        lambda: "\n" in worker.client.get(path).text, 20 + slack_s(), "the task starts its tree"
+    )
     pids = [int(word) for word in worker.client.get(path).text.split()]
     assert len(pids) == TREE
     return pids
@@ -125,13 +127,13 @@ def test_a_drain_takes_the_whole_tree(start_worker: StartWorker) -> None:
     worker = start_worker(VERA_SERVER__DRAIN_TIMEOUT="0.2")
     task_id = worker.submit("tree_and", "hang")["task_id"]
     pids = _started(worker, task_id)
-    assert worker.terminate(10 + SHARED_MACHINE_S) == 0
+    assert worker.terminate(10 + slack_s()) == 0
     assert (alive(pids), worker.survivors()) == ([], [])
 
 
 def test_an_idle_executor_that_is_killed_leaves_nothing_either(shared: WorkerProcess) -> None:
     before = executors(shared)
     os.kill(before[0], signal.SIGKILL)
-    within = 2 + SHARED_MACHINE_S
+    within = 2 + slack_s()
     eventually(lambda: len(set(executors(shared)) - {before[0]}) == 2, within, "two executors")
     assert strays(shared) == []

@@ -156,6 +156,35 @@ def test_self_checks_do_not_keep_an_idle_executor(check_interval_s: float) -> No
     assert [slot.state for slot in roster] == [SlotState.RETIRING] * 2
 
 
+def test_however_long_they_are_idle_the_minimum_stays() -> None:
+    roster = roster_of(2, 4)
+    roster.grow(4, 0.0)
+    ready(roster)
+    assert len(roster.shrink(1e5)) == 2
+    assert roster.shrink(1e6) == []
+    assert len(roster.idle) == 2
+
+
+def test_while_those_too_many_are_on_their_way_out_it_need_not_be_woken() -> None:
+    roster = roster_of(1, 2)
+    roster.grow(2, 0.0)
+    ready(roster)
+    (leaving,) = roster.shrink(IDLE_TIMEOUT_S)
+    assert isinstance(leaving, fx.Retire)
+    assert roster.shrink(IDLE_TIMEOUT_S) == []
+    assert roster.next_deadline() > IDLE_TIMEOUT_S
+
+
+def test_those_that_fail_together_slow_the_start_once() -> None:
+    roster = roster_of(4, 4)
+    roster.grow(0, 0.0)
+    for slot in list(roster):
+        roster.lost(slot, 0.0)
+    assert roster.failed_starts == 4
+    assert roster.next_deadline() == pytest.approx(FIRST_START_DELAY_S)
+    assert len(roster.grow(0, roster.next_deadline())) == 4
+
+
 def test_a_busy_one_never_leaves() -> None:
     roster = roster_of(0, 2)
     roster.grow(2, 0.0)

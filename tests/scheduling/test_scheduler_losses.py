@@ -106,6 +106,21 @@ def test_after_a_lower_maximum_those_too_many_leave_with_the_end_of_their_task()
     assert sorted(desk.states()) == ["BUSY", "RETIRING", "RETIRING"]
 
 
+@pytest.mark.parametrize("check_interval_s", [15.0, 60.0, 90.0])
+def test_an_idle_executor_leaves_in_time_however_often_it_is_checked(
+    check_interval_s: float,
+) -> None:
+    desk = Desk(max_workers=1, idle_timeout_s=60.0, check_interval_s=check_interval_s)
+    desk.submit("a")
+    desk.get_ready()
+    desk.end("a")
+    start = desk.now
+    while desk.now - start < 60.0:
+        desk.pass_time(15.0)
+        desk.tell(ev.ExecutorAnswered(1))
+    assert desk.states() == ["RETIRING"]
+
+
 def test_memory_and_unsendable_results_are_final() -> None:
     desk = desk_with(1)
     for cause in (Cause.MEMORY, Cause.UNSERIALISABLE_RESULT):

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -64,8 +65,9 @@ def exchange(url: str, sent: bytes) -> list[Answer]:
 def read_to_end(connection: socket.socket) -> list[Answer]:
     """Return all answers until the worker hangs up; a worker that does not is a TimeoutError."""
     received = b""
-    while piece := connection.recv(65536):
-        received += piece
+    with suppress(ConnectionResetError):  # it hung up on what we still had to say
+        while piece := connection.recv(65536):
+            received += piece
     return _parsed(received)
 
 

@@ -66,10 +66,11 @@ class Guard:
             return Problem(405, detail, headers={"allow": ", ".join(sorted(METHODS))})
         if b"content-length" in headers and b"transfer-encoding" in headers:
             return Problem(400, "send Content-Length or Transfer-Encoding, not both")
-        if b"upgrade" in headers:
+        if b"upgrade" in headers or scope["http_version"] not in ("1.0", "1.1"):
             return Problem(400, "only HTTP/1.1 is spoken here; send no Upgrade header")
-        if not scope["raw_path"].startswith(b"/"):
-            return Problem(400, "send the path alone as the target of the request, from its / on")
+        if not scope["path"].startswith("/") or scope["path"].startswith("//"):
+            # Quart would take the name of a host out of it and route by the rest.
+            return Problem(400, "send a path as the target of the request, from its one / on")
         return self._wrong_host(headers) or _foreign_page(headers) or self._no_token(scope, headers)
 
     def _wrong_host(self, headers: _Headers) -> Problem | None:

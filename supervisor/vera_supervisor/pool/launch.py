@@ -110,7 +110,7 @@ class Launcher:
 
         The server itself is left to multiprocessing, which then starts another one.
         """
-        spare = self._own_children | {_server_pid(), _resource_tracker_pid()}
+        spare = self._own_children.union(filter(None, (_server_pid(), _resource_tracker_pid())))
         deadline = time.monotonic() + _REAP_DEADLINE_S
         while time.monotonic() < deadline:
             process_tree.kill_descendants(os.getpid(), spare=spare)

@@ -250,8 +250,7 @@ class Executor:
         """Have all stacks written to the stack file; a stopped process is woken for that."""
         self._dumped = True
         with suppress(ProcessLookupError):
-            os.kill(self.pid, STACK_SIGNAL)
-            os.kill(self.pid, signal.SIGCONT)
+            process_tree.wake_with(self.pid, STACK_SIGNAL)
 
     def stack(self) -> str | None:
         """Return the stacks of the present task that were written down, if any."""
