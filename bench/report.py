@@ -32,7 +32,8 @@ class Figure:
     @property
     def spread(self) -> float:
         """From the lowest round to the highest, as a part of the median."""
-        return (max(self.runs) - min(self.runs)) / self.median
+        width = max(self.runs) - min(self.runs)
+        return width / abs(self.median) if width else 0.0
 
     def over(self, other: "Figure") -> "Figure":
         """Divide by another figure of the same rounds."""

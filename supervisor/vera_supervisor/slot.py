@@ -128,6 +128,7 @@ class Slot:
     def retire(self, now: float) -> None:
         """It was told to leave."""
         self.state = SlotState.RETIRING
+        self.task_id = self.why = None
         self.deadline = now + RETIRE_S
 
     def kill(self, now: float) -> list[Effect]:

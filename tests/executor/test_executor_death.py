@@ -195,11 +195,9 @@ def test_orphans_of_a_killed_executor_fall_to_the_fork_server(
 def test_a_kill_of_the_supervisor_ends_everything() -> None:
     """Even what holds the interpreter, blocks all signals, or has left the process group."""
     with StandIn("vera_executor.demo_faults") as stand_in:
-        children = []
         processes: list[Watched] = []
         for function in ("hang_holding_gil", "hang_blocking_signals", "spawn_tree", "stop_self"):
             child = stand_in.start("vera_executor.demo_faults", "vera_executor.demo")
-            children.append(child)
             child.ready()
             child.assign(function)
             processes.append(Watched(child.pid))
@@ -213,8 +211,6 @@ def test_a_kill_of_the_supervisor_ends_everything() -> None:
         for process in processes:
             process.await_death()
             process.close()
-        for child in children:
-            child.close()
 
 
 def test_a_kill_of_the_fork_server_ends_all_executors() -> None:
@@ -226,16 +222,12 @@ def test_a_kill_of_the_fork_server_ends_all_executors() -> None:
         with watching(child.pid) as (executor,):
             os.kill(stand_in.server_pid, signal.SIGKILL)
             executor.await_death()
-        child.close()
 
 
 def test_modules_that_cannot_be_preloaded_do_not_harm_the_fork_server(tmp_path: Path) -> None:
     (tmp_path / "exiting_tasks.py").write_text("import sys; sys.exit(1)\n")
     with StandIn("no_such_module", "exiting_tasks", "sample_tasks", path=tmp_path) as stand_in:
         child = stand_in.start("sample_tasks")
-        try:
-            child.ready()
-            imported_by, parent = child.call("imported_by")
-            assert imported_by == parent == stand_in.server_pid
-        finally:
-            child.close()
+        child.ready()
+        imported_by, parent = child.call("imported_by")
+        assert imported_by == parent == stand_in.server_pid

@@ -14,15 +14,16 @@ from vera_worker.tasks import Priority, Task
 #: The name of the one function that must never be started twice.
 ONCE: Final = "pay"
 
-_TORTURE: Final = bool(os.environ.get("VERA_TORTURE"))
+#: Whether there is time for many more rounds.
+TORTURE: Final = bool(os.environ.get("VERATORTURE"))
 
 
 def rounds(examples: int, steps: int = 50) -> settings:
     """Return the same `examples` in every run; under torture many more, and others each time."""
     return settings(
-        max_examples=examples * 100 if _TORTURE else examples,
+        max_examples=examples * 100 if TORTURE else examples,
         stateful_step_count=steps,
-        derandomize=not _TORTURE,
+        derandomize=not TORTURE,
         deadline=None,
         print_blob=True,
     )

@@ -11,6 +11,7 @@ KILL_GRACE_S = 0.3
 SETTINGS = {
     "modules": "vera_executor.demo,vera_executor.demo_faults,isolation_tasks",
     "PYTHONPATH": str(Path(__file__).parent),
+    "PYTHONUNBUFFERED": "",  # it would unbuffer C as well
     "VERA_LIMITS__KILL_GRACE": str(KILL_GRACE_S),
     "VERA_LIMITS__CRASH_RETRIES": "0",
     "VERA_LIMITS__MAX_RESULT": "1MiB",

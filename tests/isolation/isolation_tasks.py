@@ -55,6 +55,12 @@ def clear_environment() -> None:
     os.environ = {}  # type: ignore[assignment]  # noqa: B003
 
 
+def close_all_fds_and_hang() -> None:
+    """Cut the link to the supervisor and stay."""
+    demo_faults.close_all_fds()
+    time.sleep(demo_faults.FOREVER_S)
+
+
 def remember(text: str) -> list[str]:
     """Return what this module has seen in this process."""
     _seen.append(text)

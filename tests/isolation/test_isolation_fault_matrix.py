@@ -38,6 +38,7 @@ FAULTS = {
     "garbage frame": Fault("garbage_frame", (), "crashed"),
     "stdout flood": Fault("flood_stdout", (4,)),
     "closes all fds": Fault("close_all_fds", (), "crashed"),
+    "closes all fds, hangs": Fault("close_all_fds_and_hang", (), "crashed", {"exit_code": None}),
     "closes stdout": Fault("close_stdout"),
     "cwd, umask, mask": Fault("change_surroundings"),
     "str() fails": Fault("raise_bad_str", (), "exception", {"type": "_Mute"}),

@@ -65,8 +65,8 @@ def test_a_killed_fork_server_costs_its_tasks_and_nothing_else(
             assert failure["cause"] == "crashed"
         left = alive(before - {server})
         assert set(left) <= set(_trackers(worker)), "nothing that was there lives on"
-        assert worker.submit("echo", wait=30)["status"] == "completed"
         await_pool(worker, len(BUSY) + 1)
+        assert worker.submit("echo", wait=30)["status"] == "completed"
         zombies = [p for p in worker.survivors() if state(p) == "Z"]
         assert zombies == []
         ids = [worker.submit("tree_and", "hang")["task_id"] for _ in range(2)]

@@ -14,7 +14,7 @@ from tests.fakes.makers import ONCE, make_policy
 from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
-from vera_supervisor.scheduler import LiveTask, Scheduler
+from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import RANK, Cause, Failure, Record, Task
@@ -230,15 +230,16 @@ class World:
     # What holds after every step.
 
     def _check_order(self, waiting: dict[str, tuple[float, int]], started: list[str]) -> None:
-        def order(task_id: str) -> tuple[float, float]:
-            key, rank = waiting[task_id]
+        def order(key: float, rank: int) -> tuple[float, float]:
             return (rank, key) if self.policy.aging_step_s == 0 else (key, rank)
 
-        still = [t for t in waiting if (live := self._live(t)) and live.key == waiting[t][0]]
+        lives = self.scheduler.live
+        still = [t for t in waiting if t in lives and lives[t].key == waiting[t][0]]
         for task_id in started:
+            live = lives[task_id]
+            mine = order(live.place, RANK[live.task.priority])
             for other in still:
-                ahead = task_id in waiting and order(task_id) < order(other)
-                assert ahead, f"{task_id} started while {other} was ahead"
+                assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
 
     def _check_counts(self) -> None:
         lives = self.scheduler.live.values()
@@ -251,11 +252,7 @@ class World:
         assert positions == list(range(1, len(queued) + 1))
 
     def _check_places(self) -> None:
-        slots = Counter(
-            slot.task_id
-            for slot in self.scheduler.roster
-            if slot.task_id is not None and slot.state is not SlotState.RETIRING
-        )
+        slots = Counter(slot.task_id for slot in self.scheduler.roster)
         for task_id, live in self.scheduler.live.items():
             places = [
                 not live.added,
@@ -280,6 +277,3 @@ class World:
         for slot in roster:
             executor = self.executors[slot.slot_id]
             assert executor.killed == (slot.state is SlotState.KILLING)
-
-    def _live(self, task_id: str) -> LiveTask | None:
-        return self.scheduler.live.get(task_id)

@@ -100,3 +100,13 @@ def test_a_killed_process_that_does_not_vanish_is_given_up() -> None:
     assert [slot.slot_id for slot in desk.scheduler.roster] == [2], "another one takes its place"
     assert desk.tell(ev.ExecutorLost(1, "gone at last")) == []
     assert len(only(fx.Announce, desk.effects)) == 1
+
+
+def test_an_answer_of_an_earlier_attempt_in_the_same_executor_changes_nothing() -> None:
+    desk = desk_with(1)
+    desk.submit("a", max_retries=1, retry_delay_s=0.0)
+    desk.throw("a")
+    assert desk.slot_of("a").attempt == 2
+    assert desk.tell(ev.AttemptEnded(1, "a", 1, b"42", None)) == []
+    assert desk.scheduler.late_answers == 1
+    assert desk.states() == ["BUSY"]

@@ -146,6 +146,12 @@ def test_an_executor_that_does_not_leave_is_killed() -> None:
     assert descent(slot, LIMITS) == [(1.0 + RETIRE_S, fx.Kill(1))]
 
 
+def test_one_that_leaves_has_no_task_any_more() -> None:
+    slot = busy_slot()
+    slot.retire(1.0)
+    assert repr(slot) == "<Slot 1 retiring>"
+
+
 def test_its_repr_tells_what_it_does() -> None:
     slot = busy_slot()
     assert repr(slot) == "<Slot 1 busy a attempt 1>"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.http_answers import assert_problem, connect, host_of, read_to_end
 from tests.support.patience import start_sleeping, until_status
+from tests.support.processes import eventually, slack_s
 from tests.support.worker_process import WorkerFailedError, WorkerProcess, worker
 
 pytestmark = pytest.mark.system
@@ -143,8 +144,8 @@ def test_a_stop_ends_within_its_time_whoever_hangs_on(
             [answer] = read_to_end(poll)
             assert answer.status == 200
             assert b'"status":"queued"' in answer.body
-        assert 1.0 <= took_s < 1.0 + 2.0
-        assert node.survivors() == []
+        assert 1.0 <= took_s < 1.0 + 2.0 + slack_s()
+        eventually(lambda: not node.survivors(), slack_s(), "nothing left behind")
         log = node.log.read_text()
     assert "Traceback" not in log
     assert re.search(rf"{number.name}: draining .*\n.*put back\n.*stopped\n\Z", log)
@@ -152,9 +153,8 @@ def test_a_stop_ends_within_its_time_whoever_hangs_on(
 
 def _expect_draining(node: WorkerProcess) -> None:
     """Watch a worker refuse new work, but live, while it lets the old work end."""
-    end = time.monotonic() + 10
-    while node.client.get("/health/ready").status_code == 200:
-        assert time.monotonic() < end
+    ready = "/health/ready"
+    eventually(lambda: node.client.get(ready).status_code == 503, slack_s(), "it drains")
     refused = node.client.post("/task/submit", json={"payload": {"function": "noop"}})
     assert_problem(refused, 503)
     assert int(refused.headers["retry-after"]) >= 1
@@ -188,8 +188,8 @@ def test_a_second_signal_stops_at_once(
         started = time.monotonic()
         node.process.send_signal(numbers[1])
         assert node.process.wait(20) == 0
-        assert time.monotonic() - started < 2.0
-        assert node.survivors() == []
+        assert time.monotonic() - started < 2.0 + slack_s()
+        eventually(lambda: not node.survivors(), slack_s(), "nothing left behind")
         assert "Traceback" not in node.log.read_text()
 
 

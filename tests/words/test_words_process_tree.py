@@ -56,7 +56,9 @@ class Root:
 
     def __init__(self, program: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + program], stdout=subprocess.PIPE
+            [sys.executable, "-c", PRELUDE + program],
+            stdout=subprocess.PIPE,
+            bufsize=0,  # what is read must be seen by select() until then
         )
         assert self.process.stdout is not None
         self._fd = self.process.stdout.fileno()
