@@ -7,6 +7,7 @@ it changes, so that an entry may be skipped when one before it vanishes.
 
 import random
 import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -34,7 +35,7 @@ class Process:
 
 
 class Kernel:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, root_forks: bool = False, spare_one: bool = False) -> None:
         self._random = random.Random(seed)
         self._next_pid = ROOT
         self._forks_left = 30
@@ -42,7 +43,9 @@ class Kernel:
         self._pace = self._random.choice(((0, 0, 0, 1, 1, 2), (0, 1, 3, 8), (0, 0, 1, 2, 8)))
         self._fork_ends = self._random.choice((0.05, 0.1, 0.3))
         self.processes: dict[int, Process] = {}
-        self.processes[self._new_pid()] = Process(parent=0, doing=Doing.STOPPED)
+        root_does = Doing.RUNNING if root_forks else Doing.STOPPED
+        self.processes[self._new_pid()] = Process(parent=0, doing=root_does)
+        self.spared = {self._add_child(ROOT)} if spare_one else set()
         for _ in range(self._random.randint(1, 4)):
             self._add_child(ROOT)
         self._let_run()
@@ -74,13 +77,20 @@ class Kernel:
         return [
             pid
             for pid, process in self.processes.items()
-            if pid != ROOT and not process.kill_sent and process.doing is not Doing.EXITING
+            if not process.kill_sent and process.doing is not Doing.EXITING
+            if pid != ROOT and pid not in self.spared
         ]
+
+    def states(self, pid: int) -> set[bytes]:
+        self._let_run()
+        return {b"T"} if self.processes[pid].doing is Doing.STOPPED else {b"R"}
+
+    def sleep(self, _seconds: float) -> None:
+        self._let_run()
 
     def _let_run(self) -> None:
         for _ in range(self._random.choice(self._pace)):
-            if len(self.processes) > 1:
-                self._step(self._random.choice(list(self.processes)[1:]))
+            self._step(self._random.choice(list(self.processes)))
 
     def _step(self, pid: int) -> None:
         process = self.processes[pid]
@@ -92,13 +102,20 @@ class Kernel:
                 process.doing = Doing.RUNNING
         elif process.stop_sent:
             process.doing = Doing.STOPPED
-        elif self._forks_left > 0 and not process.children:
+        elif process.doing is Doing.STOPPED:
+            pass
+        elif pid in self.spared:
+            if self._random.random() < 0.1:
+                process.doing = Doing.EXITING
+        elif self._forks_left > 0 and (pid == ROOT or not process.children):
             self._forks_left -= 1
             process.doing = Doing.FORKING
-        elif process.children and self._random.random() < 0.7:
+        elif pid != ROOT and process.children and self._random.random() < 0.7:
             process.doing = Doing.EXITING
 
     def _bury(self, pid: int) -> None:
+        if pid == ROOT:  # nobody is left to ask for it
+            return
         dead = self.processes[pid]
         root = self.processes[ROOT]
         for orphan in dead.children:
@@ -107,26 +124,64 @@ class Kernel:
         self.processes[dead.parent].children.remove(pid)
         del self.processes[pid]
 
-    def _add_child(self, parent: int) -> None:
+    def _add_child(self, parent: int) -> int:
         pid = self._new_pid()
         self.processes[pid] = Process(parent)
         self.processes[parent].children.append(pid)
+        return pid
 
     def _new_pid(self) -> int:
         self._next_pid += 1
         return self._next_pid - 1
 
 
-def _escaped(seed: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    kernel = Kernel(seed)
-    monkeypatch.setattr(process_tree, "children", kernel.children)
-    monkeypatch.setattr("vera_worker.process_tree.os.kill", kernel.kill)
-    process_tree.kill_descendants(ROOT)
+SEEDS = [range(first, first + 100) for first in range(0, 600, 100)]
+
+
+@pytest.fixture
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Kernel], None]]:
+    """Return a function that puts a kernel in the place of the real one."""
+    real_children = process_tree.children
+
+    def install(kernel: Kernel) -> None:
+        monkeypatch.setattr(process_tree, "children", kernel.children)
+        monkeypatch.setattr(process_tree, "_threads", kernel.states)
+        monkeypatch.setattr("vera_worker.process_tree.os.kill", kernel.kill)
+        monkeypatch.setattr("vera_worker.process_tree.time.sleep", kernel.sleep)
+
+    yield install
     monkeypatch.undo()
-    return kernel.escaped()
+    assert process_tree.children is real_children
 
 
-@pytest.mark.parametrize("first", range(0, 120, 20))
-def test_nobody_escapes(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds = range(first, first + 20)
-    assert {seed: pids for seed in seeds if (pids := _escaped(seed, monkeypatch))} == {}
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_no_descendant_escapes(simulate: Callable[[Kernel], None], seeds: range) -> None:
+    for seed in seeds:
+        kernel = Kernel(seed)
+        simulate(kernel)
+        process_tree.kill_descendants(ROOT)
+        assert kernel.escaped() == [], seed
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_nobody_escapes_where_one_is_spared_and_dies(
+    simulate: Callable[[Kernel], None], seeds: range
+) -> None:
+    for seed in seeds:
+        kernel = Kernel(seed, spare_one=True)
+        simulate(kernel)
+        process_tree.kill_descendants(ROOT, spare=kernel.spared)
+        assert kernel.escaped() == [], seed
+        assert not any(
+            kernel.processes[pid].kill_sent for pid in kernel.spared & set(kernel.processes)
+        )
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_nobody_escapes_a_root_that_forks(simulate: Callable[[Kernel], None], seeds: range) -> None:
+    for seed in seeds:
+        kernel = Kernel(seed, root_forks=True)
+        simulate(kernel)
+        process_tree.kill_tree(ROOT)
+        assert kernel.processes[ROOT].kill_sent
+        assert kernel.escaped() == [], seed

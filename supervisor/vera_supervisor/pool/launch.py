@@ -24,6 +24,7 @@ __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
 
 #: Killed processes are gone in milliseconds; one in uninterruptible sleep is not waited for longer.
 _REAP_DEADLINE_S: Final = 1.0
+_SWEEP_DEADLINE_S: Final = 0.2
 _REAP_PAUSE_S: Final = 0.002
 
 
@@ -91,7 +92,12 @@ class Launcher:
             server = _server_pid()
             if server is None:
                 return
-            process_tree.kill_descendants(server, spare=self._executors)
+            # Until they are gone, so that the next attempt does not meet them.
+            deadline = time.monotonic() + _SWEEP_DEADLINE_S
+            while process_tree.kill_descendants(server, spare=self._executors):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_REAP_PAUSE_S)
             # The server reaps an executor before it tells us of its end: so it told us nothing.
             if os.path.exists(f"/proc/{dead}"):
                 self._sweep_up_after_the_server(dead)
