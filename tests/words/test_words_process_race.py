@@ -39,6 +39,8 @@ class Kernel:
         self._random = random.Random(seed)
         self._next_pid = ROOT
         self._forks_left = 30
+        self._root_forks_left = 300
+        self._now = 0.0
         # How many steps the others make meanwhile, and how long a fork takes.
         self._pace = self._random.choice(((0, 0, 0, 1, 1, 2), (0, 1, 3, 8), (0, 0, 1, 2, 8)))
         self._fork_ends = self._random.choice((0.05, 0.1, 0.3))
@@ -85,8 +87,13 @@ class Kernel:
         self._let_run()
         return {b"T"} if self.processes[pid].doing is Doing.STOPPED else {b"R"}
 
-    def sleep(self, _seconds: float) -> None:
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
         self._let_run()
+        self._step(ROOT)
 
     def _let_run(self) -> None:
         for _ in range(self._random.choice(self._pace)):
@@ -107,10 +114,14 @@ class Kernel:
         elif pid in self.spared:
             if self._random.random() < 0.1:
                 process.doing = Doing.EXITING
-        elif self._forks_left > 0 and (pid == ROOT or not process.children):
+        elif pid == ROOT:
+            if self._root_forks_left > 0:
+                self._root_forks_left -= 1
+                process.doing = Doing.FORKING
+        elif self._forks_left > 0 and not process.children:
             self._forks_left -= 1
             process.doing = Doing.FORKING
-        elif pid != ROOT and process.children and self._random.random() < 0.7:
+        elif process.children and self._random.random() < 0.7:
             process.doing = Doing.EXITING
 
     def _bury(self, pid: int) -> None:
@@ -148,6 +159,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Kernel], Non
         monkeypatch.setattr(process_tree, "_threads", kernel.states)
         monkeypatch.setattr("vera_worker.process_tree.os.kill", kernel.kill)
         monkeypatch.setattr("vera_worker.process_tree.time.sleep", kernel.sleep)
+        monkeypatch.setattr("vera_worker.process_tree.time.monotonic", kernel.monotonic)
 
     yield install
     monkeypatch.undo()

@@ -36,6 +36,9 @@ _UNLINKED_S: Final = 0.2
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
 
+#: What an executor may conclude itself; all other causes are the supervisor's to see.
+_CAUSES_OF_A_CHILD: Final = {c.value: c for c in (Cause.EXCEPTION, Cause.UNSERIALISABLE_RESULT)}
+
 Post = Callable[[Event], None]
 
 
@@ -280,7 +283,7 @@ class Executor:
 
 def _failure(message: wire.Raised, stack: str | None) -> Failure:
     return Failure(
-        cause=Cause(message.cause),
+        cause=_CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION),
         message=message.message or message.exception,
         type=message.exception,
         traceback=message.traceback or None,
