@@ -105,7 +105,8 @@ def test_a_fork_bomb_is_contained_and_killed(shared: WorkerProcess, rounds: int)
         task_id = shared.submit("fork_bomb", 64, timeout=1.0)["task_id"]
         assert shared.submit("echo", wait=20)["status"] == "completed"
         assert shared.record(task_id, wait=30)["failure"]["cause"] == "timeout"
-        assert strays(shared) == []
+        # Its end does not wait for the last of many processes to vanish; they have two seconds.
+        eventually(lambda: strays(shared) == [], 2 + slack_s(), "the bomb is gone")
 
 
 def test_every_program_that_a_task_starts_carries_its_id(shared: WorkerProcess) -> None:
