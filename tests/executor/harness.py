@@ -197,6 +197,18 @@ class Child:
                 file.seek(0)
                 assert time.monotonic() < end, f"waited in vain for {line}"
 
+    def await_descendants(self, count: int) -> None:
+        """Wait until so many processes descend from the executor."""
+        end = time.monotonic() + PATIENCE_S
+        while (now := len(process_tree.descendants(self.pid))) != count:
+            assert now < count, f"there are {now} processes, and not {count}"
+            assert time.monotonic() < end, f"there are only {now} processes"
+
+    def peak_kib(self) -> int:
+        """Return the most memory that the executor has ever had."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
+
     def await_exit(self) -> int:
         """Return the exit code, or the number of the signal that killed it as a negative one."""
         await_readable(self._exit_fd, "the exit of the executor")
