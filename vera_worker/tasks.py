@@ -89,6 +89,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     output_tail: str | None = None
 
 
+class Spent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a task has used up of its budgets: its own failures, and losses of its executor."""
+
+    retries: int = 0
+    crashes: int = 0
+
+
 class Progress(msgspec.Struct, frozen=True, gc=False):
     """What a running task last said of itself."""
 
@@ -105,6 +112,10 @@ class Record(msgspec.Struct, kw_only=True):
     status: Status = Status.QUEUED
     #: The attempt that runs or ran last, from 1; 0 before the first.
     attempt: int = 0
+    #: What the attempts so far have cost it.
+    spent: Spent = Spent()
+    #: When a task that waits to be tried again may start; None where it keeps its first place.
+    ready_at: float | None = None
     started_at: float | None = None
     completed_at: float | None = None
     #: The result as JSON.

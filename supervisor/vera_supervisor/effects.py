@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, Task
+from vera_worker.tasks import Failure, Spent, Task
 
 
 class Refusal(StrEnum):
@@ -49,6 +49,7 @@ class RequeueTask(_Effect, frozen=True):
     failure: Failure
     delay_s: float
     output: bytes
+    spent: Spent
 
 
 class FinishTask(_Effect, frozen=True):

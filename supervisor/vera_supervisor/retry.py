@@ -3,9 +3,9 @@
 from random import Random
 from typing import Final
 
-import msgspec
+from msgspec.structs import replace
 
-from vera_worker.tasks import Cause, Task
+from vera_worker.tasks import Cause, Spent, Task
 
 #: No delay between attempts exceeds this, however often they failed.
 MAX_DELAY_S: Final = 3600.0
@@ -18,29 +18,22 @@ _FAULTS_OF_THE_TASK: Final = frozenset({Cause.EXCEPTION, Cause.TIMEOUT})
 _LOSSES: Final = frozenset({Cause.CRASHED, Cause.WORKER_LOST})
 
 
-class Budget(msgspec.Struct):
-    """What one task has used up so far: its own failures and losses of its executor apart."""
-
-    retries: int = 0
-    crashes: int = 0
-
-
 def delay_before_next(
-    cause: Cause, task: Task, used: Budget, crash_retries: int, rng: Random
-) -> float | None:
-    """Return the seconds to wait before the next attempt, or None to give up.
+    cause: Cause, task: Task, spent: Spent, crash_retries: int, rng: Random
+) -> tuple[float, Spent] | None:
+    """Return the seconds to wait before the next attempt and what is spent then; None: give up.
 
-    Charges `used` with the attempt. Running out of memory, a result that cannot be sent and a
-    cancellation are final; an interruption by the worker costs nothing.
+    Running out of memory, a result that cannot be sent and a cancellation are final; an
+    interruption by the worker costs nothing.
     """
     if cause is Cause.INTERRUPTED:
-        return 0.0
-    if cause in _FAULTS_OF_THE_TASK and used.retries < task.max_retries:
-        used.retries += 1
-        return _backoff(task.retry_delay_s, used.retries, rng)
-    if cause in _LOSSES and used.crashes < crash_retries:
-        used.crashes += 1
-        return _backoff(CRASH_DELAY_S, used.crashes, rng)
+        return 0.0, spent
+    if cause in _FAULTS_OF_THE_TASK and spent.retries < task.max_retries:
+        spent = replace(spent, retries=spent.retries + 1)
+        return _backoff(task.retry_delay_s, spent.retries, rng), spent
+    if cause in _LOSSES and spent.crashes < crash_retries:
+        spent = replace(spent, crashes=spent.crashes + 1)
+        return _backoff(CRASH_DELAY_S, spent.crashes, rng), spent
     return None
 
 

@@ -34,11 +34,11 @@ from vera_supervisor.effects import (
     StartAttempt,
 )
 from vera_supervisor.priority_queue import PriorityQueue
-from vera_supervisor.retry import Budget, delay_before_next
+from vera_supervisor.retry import delay_before_next
 from vera_supervisor.roster import Roster, Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_worker.lifecycle import Move, Status, after
-from vera_worker.tasks import RANK, Cause, Failure, Priority, Progress, Record, Task
+from vera_worker.tasks import RANK, Cause, Failure, Priority, Progress, Record, Spent, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
@@ -69,7 +69,7 @@ class LiveTask(msgspec.Struct, kw_only=True):
     #: False until the store has it; it is no one's business before.
     added: bool = False
     attempt: int = 0
-    used: Budget = msgspec.field(default_factory=Budget)
+    spent: Spent = Spent()
     #: Its key in the queue; None while it is not there.
     key: float | None = None
     #: The key that it had there last.
@@ -473,9 +473,10 @@ class Scheduler:
         if live.task.function in self.policy.at_most_once:
             return [self._finish(live, Move.FAIL, None, failure, output)]
         crash_retries = self.policy.crash_retries
-        delay = delay_before_next(failure.cause, live.task, live.used, crash_retries, self._rng)
-        if delay is None:
+        next_ = delay_before_next(failure.cause, live.task, live.spent, crash_retries, self._rng)
+        if next_ is None:
             return [self._finish(live, Move.FAIL, None, failure, output)]
+        delay, live.spent = next_
         return [self._try_again(live, failure, delay, output, now)]
 
     def _try_again(
@@ -490,7 +491,7 @@ class Scheduler:
             live.key = self.queue.put_back(live, RANK[live.task.priority], live.place)
         else:
             self._wait(live, now + delay, now)
-        return RequeueTask(live.task.task_id, live.attempt, failure, delay, output)
+        return RequeueTask(live.task.task_id, live.attempt, failure, delay, output, live.spent)
 
     def _finish(
         self,

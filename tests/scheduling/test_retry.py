@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import make_task, rounds
-from vera_supervisor.retry import CRASH_DELAY_S, MAX_DELAY_S, Budget, delay_before_next
-from vera_worker.tasks import Cause
+from vera_supervisor.retry import CRASH_DELAY_S, MAX_DELAY_S, delay_before_next
+from vera_worker.tasks import Cause, Spent
 
 
 class FixedJitter(Random):
@@ -23,12 +23,13 @@ class FixedJitter(Random):
 
 def delays(cause: Cause, *, share: float = 0.5, crash_retries: int = 2, **task: Any) -> list[float]:
     """Return the delays between attempts that all end in the same way."""
-    used, rng = Budget(), FixedJitter(share)
+    spent, rng = Spent(), FixedJitter(share)
     found: list[float] = []
     while len(found) < 100:
-        delay = delay_before_next(cause, make_task(**task), used, crash_retries, rng)
-        if delay is None:
+        next_ = delay_before_next(cause, make_task(**task), spent, crash_retries, rng)
+        if next_ is None:
             break
+        delay, spent = next_
         found.append(delay)
     return found
 
@@ -52,19 +53,20 @@ def test_what_would_end_the_same_way_again_is_final(cause: Cause) -> None:
     assert delays(cause, max_retries=9, crash_retries=9) == []
 
 
-def test_an_interruption_costs_nothing_however_often() -> None:
-    used = Budget()
-    for _ in range(50):
-        assert delay_before_next(Cause.INTERRUPTED, make_task(), used, 0, Random(1)) == 0.0
-    assert used == Budget()
+def test_an_interruption_costs_nothing() -> None:
+    spent = Spent(retries=1, crashes=1)
+    assert delay_before_next(Cause.INTERRUPTED, make_task(), spent, 0, Random(1)) == (0.0, spent)
 
 
 def test_the_two_budgets_do_not_touch_each_other() -> None:
-    used, task, rng = Budget(), make_task(max_retries=1), Random(1)
-    assert delay_before_next(Cause.CRASHED, task, used, 1, rng) is not None
-    assert delay_before_next(Cause.EXCEPTION, task, used, 1, rng) is not None
-    assert delay_before_next(Cause.EXCEPTION, task, used, 1, rng) is None
-    assert delay_before_next(Cause.CRASHED, task, used, 1, rng) is None
+    task, rng = make_task(max_retries=1), Random(1)
+    after_a_crash = delay_before_next(Cause.CRASHED, task, Spent(), 1, rng)
+    assert after_a_crash is not None
+    after_both = delay_before_next(Cause.EXCEPTION, task, after_a_crash[1], 1, rng)
+    assert after_both is not None
+    assert after_both[1] == Spent(retries=1, crashes=1)
+    assert delay_before_next(Cause.EXCEPTION, task, after_both[1], 1, rng) is None
+    assert delay_before_next(Cause.CRASHED, task, after_both[1], 1, rng) is None
 
 
 def test_the_delay_doubles_from_retry_delay_on() -> None:
@@ -89,9 +91,10 @@ def test_jitter_is_a_fifth_each_way_and_the_cap_holds(
     base_s: float, failures: int, seed: int
 ) -> None:
     task = make_task(max_retries=failures, retry_delay_s=base_s)
-    used = Budget(retries=failures - 1)
-    delay = delay_before_next(Cause.EXCEPTION, task, used, 0, Random(seed))
-    assert delay is not None
+    spent = Spent(retries=failures - 1)
+    next_ = delay_before_next(Cause.EXCEPTION, task, spent, 0, Random(seed))
+    assert next_ is not None
+    delay, _ = next_
     nominal = base_s * 2.0 ** (failures - 1)
     assert delay <= MAX_DELAY_S
     assert delay <= nominal * 1.2 + 1e-9
@@ -106,5 +109,5 @@ def test_jitter_reaches_both_ends() -> None:
 def test_tasks_that_failed_together_come_back_apart_even_at_the_cap() -> None:
     task = make_task(max_retries=1, retry_delay_s=1e9)
     rng = Random(5)
-    seen = {delay_before_next(Cause.EXCEPTION, task, Budget(), 0, rng) for _ in range(100)}
+    seen = {delay_before_next(Cause.EXCEPTION, task, Spent(), 0, rng) for _ in range(100)}
     assert len(seen) == 100

@@ -8,7 +8,7 @@ from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.effects import Refusal
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Cause
+from vera_worker.tasks import Cause, Spent
 
 
 def test_a_draining_worker_takes_and_starts_nothing_but_lets_finish_what_runs() -> None:
@@ -62,7 +62,7 @@ def test_an_interrupted_task_is_put_back_without_a_charge_and_in_its_place() -> 
     assert requeue.failure.cause is Cause.INTERRUPTED
     live = desk.scheduler.live["first"]
     assert desk.scheduler.position(live) == 1
-    assert live.used.crashes == live.used.retries == 0
+    assert live.spent == requeue.spent == Spent()
     desk.tell(ev.ResumeAsked())
     assign = one(fx.Assign, desk.get_ready())
     assert (assign.task.task_id, assign.attempt) == ("first", 1)

@@ -17,7 +17,7 @@ from tests.fakes.makers import make_task, rounds
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import Query, Store, StoreFault
 from vera_worker.lifecycle import TERMINAL, Status
-from vera_worker.tasks import Cause, Failure, Priority, Record, Task
+from vera_worker.tasks import Cause, Failure, Priority, Record, Spent, Task
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ BOOM: Final = Failure(
     duration_s=1.5,
     output_tail="said\n",
 )
+
+SPENT: Final = Spent(retries=1)
 
 #: Makes an empty store that keeps ended tasks for TTL_S and MAX_BYTES, and clears it away.
 StoreMaker = Callable[[], AbstractAsyncContextManager[Store]]
@@ -57,7 +59,7 @@ class Writer:
         self.store.start(StartAttempt(task_id, attempt, acknowledge=True), at, self._hear())
 
     def requeue(self, task_id: str, attempt: int = 1, output: bytes = b"") -> None:
-        effect = RequeueTask(task_id, attempt, BOOM, 1.0, output)
+        effect = RequeueTask(task_id, attempt, BOOM, 1.0, output, SPENT)
         self.store.requeue(effect, NOW, self._hear())
 
     def finish(self, task_id: str, at: float = NOW, **changes: Any) -> None:
@@ -182,8 +184,26 @@ class StoreConformance:
             record = await writer.record("a")
             assert (record.status, record.attempt) == (Status.QUEUED, 1)
             assert (record.failure, record.output) == (BOOM, b"so far")
+            assert (record.spent, record.ready_at) == (SPENT, NOW + 1.0)
             writer.start("a", 2)
             assert (await writer.record("a")).attempt == 2
+
+        store(story)
+
+    def test_what_has_not_ended_can_be_taken_up_in_order_piece_by_piece(self, store: Any) -> None:
+        async def story(writer: Writer) -> None:
+            for task_id in "abcde":
+                writer.add(make_task(task_id))
+            writer.start("b")
+            writer.start("c")
+            writer.requeue("c")
+            writer.finish("d")
+            await writer.settled()
+            first = await writer.store.unended(0, 2)
+            assert [record.task.task_id for record in first] == ["a", "b"]
+            rest = await writer.store.unended(first[-1].number, 100)
+            assert [record.task.task_id for record in rest] == ["c", "e"]
+            assert await writer.store.unended(rest[-1].number, 100) == []
 
         store(story)
 

@@ -44,7 +44,7 @@ class MemoryStore:
         record.started_at = at
         done(None)
 
-    def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:  # noqa: ARG002 - the port's
+    def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:
         """Note that an attempt ended and the task waits for another one."""
         record = self._records.get(effect.task_id)
         if record is None or record.ended:
@@ -52,6 +52,9 @@ class MemoryStore:
             return
         record.status = Status.QUEUED
         record.attempt = effect.attempt
+        record.spent = effect.spent
+        if effect.delay_s:
+            record.ready_at = at + effect.delay_s
         record.failure = effect.failure
         record.output = effect.output
         done(None)
@@ -88,6 +91,11 @@ class MemoryStore:
         more = len(records) > query.limit
         del records[query.limit :]
         return Page(records, str(records[-1].number) if more else None)
+
+    async def unended(self, after: int, limit: int) -> list[Record]:
+        """Return the first tasks accepted after number `after` that have not ended."""
+        following = (r for r in self._records.values() if r.number > after and not r.ended)
+        return [copy(record) for record in islice(following, limit)]
 
     async def prune(self, now: float) -> int:
         """Forget ended tasks that are too old."""

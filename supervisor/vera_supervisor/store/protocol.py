@@ -71,6 +71,12 @@ class Store(Protocol):
     async def page(self, query: Query) -> Page:
         """Return the records that a query asks for."""
 
+    async def unended(self, after: int, limit: int) -> list[Record]:
+        """Return the first `limit` tasks after number `after` that have not ended, in that order.
+
+        What a worker takes up again when it starts.
+        """
+
     async def prune(self, now: float) -> int:
         """Forget ended tasks that are too old or too many; return how many."""
 
