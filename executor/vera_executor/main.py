@@ -1,9 +1,11 @@
 """The life of an executor: load the functions, say so, then run one task after another."""
 
 import faulthandler
+import gc
 import os
 import signal
 import socket
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Final, NoReturn, Protocol
@@ -27,6 +29,9 @@ TASK_VARIABLE: Final = "VERA_TASK_ID"
 
 _STANDARD_FDS: Final = (0, 1, 2)
 _RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
+#: After an answer the next task is often on its way: to look for it awhile, yielding the processor
+#: to whoever wants it, costs less than to fall asleep and be woken.
+_LOOK_OUT_S: Final = 100e-6
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +70,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
         channel.send(wire.LoadFailed(error.module, error.reason, error.traceback))
         leave()
     streams.restore()
+    gc.freeze()  # what is loaded stays: no collection need look at it
     os.register_at_fork(after_in_child=channel.after_fork)
     executor = Executor(channel, handlers, streams, settings.max_result_bytes)
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
@@ -97,9 +103,12 @@ class Channel:
 
     def receive(self) -> wire.ToExecutor:
         """Return the next message, waiting for it."""
-        while not self._received:
+        received = self._received
+        if not received:
+            self._look_out()
+        while not received:
             self._take(0)
-        return self._received.popleft()
+        return received.popleft()
 
     def stop_received(self) -> bool:
         """Return whether the supervisor has asked the running task to stop; does not wait."""
@@ -111,6 +120,14 @@ class Channel:
         """Let go of the link in a process that a task forked: two would speak at once."""
         context.after_fork()
         self._link.close()
+
+    def _look_out(self) -> None:
+        until = time.monotonic() + _LOOK_OUT_S
+        while not self._received and time.monotonic() < until:
+            try:
+                self._take(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                os.sched_yield()
 
     def _take(self, flags: int) -> None:
         try:
@@ -174,7 +191,6 @@ class Executor:
             outcome = attempt(assign, handler.function, self._max_result_bytes)
         finally:
             context.enter(None)
-            self._environment.pop(TASK_VARIABLE, None)
         current.end()
         self._streams.restore()
         unfit = self._surroundings.restore()

@@ -1,6 +1,7 @@
 """What one task must not leave behind for the next: processes, directory, umask, signals."""
 
 import _signal  # type: ignore[import-not-found]  # signal.getsignal: 20 times slower, for enums
+import ctypes
 import os
 import signal
 import time
@@ -17,6 +18,9 @@ _REAP_PAUSE_S: Final = 0.002
 _SIGNALS: Final = tuple(
     number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)
 )
+#: os.waitid would raise, and an exception costs more than the call, after every task.
+_waitid: Final = ctypes.PyDLL(None).waitid
+_LOOK: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -55,10 +59,8 @@ class Surroundings:
         _signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
 
     def _kill_leftovers(self) -> bool:
-        try:  # the usual case, in one system call: no children at all
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return True
+        if _waitid(os.P_ALL, 0, None, _LOOK) != 0:
+            return True  # the usual case, in one system call: no children at all
         deadline = time.monotonic() + _REAP_DEADLINE_S
         while left := set(process_tree.children(os.getpid())) - self._own_children:
             if time.monotonic() > deadline:
