@@ -18,6 +18,7 @@ from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
 from vera_worker import context, process_tree, wire
 from vera_worker.errors import FrameError, ModuleLoadError
+from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.framing import FrameReader
 from vera_worker.tasks import Cause
 
@@ -187,10 +188,12 @@ class Executor:
         )
         context.enter(current)
         self._environment[TASK_VARIABLE] = assign.task_id
+        reach(FaultPoint.TASK_RECEIVED)
         try:
             outcome = attempt(assign, handler.function, self._max_result_bytes)
         finally:
             context.enter(None)
+        reach(FaultPoint.TASK_RAN)
         current.end()
         self._streams.restore()
         unfit = self._surroundings.restore()

@@ -21,6 +21,7 @@ from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.scheduler import LiveTask, Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
+from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task
 
@@ -109,6 +110,7 @@ class Dispatcher:
         self, task: Task, *, delay_s: float = 0.0, expires_in_s: float | None = None
     ) -> Answer:
         """Have `task` accepted or refused; returns once it is stored."""
+        reach(FaultPoint.SUBMISSION_READ)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._answers.setdefault((task.task_id, task.digest), []).append(future)
         self.post(ev.Submitted(task, delay_s, expires_in_s))
@@ -172,6 +174,7 @@ class Dispatcher:
     async def drain(self, timeout_s: float) -> None:
         """Start nothing more, wait for what runs, put back what runs after `timeout_s`."""
         self.post(ev.DrainAsked())
+        reach(FaultPoint.DRAIN_BEGUN)
         if self.scheduler.running:
             self._idle.clear()
             try:
@@ -186,6 +189,7 @@ class Dispatcher:
         if self.scheduler.running:
             self._idle.clear()
         self.post(ev.InterruptAsked())
+        reach(FaultPoint.INTERRUPTED)
         if self.scheduler.running:
             await self._idle.wait()
 
@@ -219,11 +223,13 @@ class Dispatcher:
         if isinstance(outcome, StoreFault):
             self.post(ev.SaveFailed(effect, outcome.reason))
         else:
+            reach(FaultPoint.TASK_STORED)
             self.post(ev.Saved(effect, outcome))
 
     def _start(self, effect: fx.StartAttempt) -> None:
         self.drain_rate.note()
         self._store.start(effect, self._clock.wall(), partial(self._started, effect))
+        reach(FaultPoint.START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
         if fault is not None or effect.acknowledge:
@@ -234,7 +240,11 @@ class Dispatcher:
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
-        self._store.finish(effect, self._clock.wall(), partial(self._done, effect))
+        self._store.finish(effect, self._clock.wall(), partial(self._finished, effect))
+
+    def _finished(self, effect: fx.FinishTask, fault: StoreFault | None) -> None:
+        reach(FaultPoint.END_STORED)
+        self._done(effect, fault)
 
     def _done(
         self,

@@ -26,6 +26,7 @@ from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError
+from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.handlers import FunctionInfo
 from vera_worker.tasks import Cause, Failure, Progress
 
@@ -72,6 +73,7 @@ class Pool:
         executor.link.send(
             wire.Assign(task.task_id, effect.attempt, task.function, task.payload, task.timeout_s)
         )
+        reach(FaultPoint.TASK_SENT)
 
     def stop(self, effect: Stop) -> None:
         """Ask the running task to stop, politely: a flag to itself, SIGTERM to its children.
@@ -168,6 +170,7 @@ class Pool:
     def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
         match message:
             case wire.Returned():
+                reach(FaultPoint.ANSWER_RECEIVED)
                 self._post(
                     AttemptEnded(
                         slot_id,

@@ -1,0 +1,112 @@
+"""Runs a worker again and again on one store, kills it each time, and gathers the history."""
+
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.history.clients import Clients
+from tests.history.history import History, Kept, Ran
+from tests.history.noted_tasks import NOTES_VARIABLE
+from tests.support.worker_process import WorkerFailedError, WorkerProcess
+from vera_worker.fault_points import OF_EXECUTORS, VARIABLE, FaultPoint
+
+CLIENTS: Final = 8
+EXECUTORS: Final = 2
+_ROOT: Final = Path(__file__).parents[2]
+#: A worker that has nothing to do or is gone is noticed after this.
+_SILENCE_S: Final = 5.0
+_DRAIN_POINTS: Final = frozenset({FaultPoint.DRAIN_BEGUN, FaultPoint.INTERRUPTED})
+#: With this many tasks done, an executor that a fault point kills has been of some use.
+_MOST_PASSES: Final = 25
+
+
+class KillLoop:
+    """One store, one set of clients, many lives of the worker."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        self._directory = directory
+        self._notes = directory / "notes.txt"
+        self._random = random.Random(seed)
+        self.clients = Clients(CLIENTS, seed)
+        self.kills = 0
+
+    def round(self, point: FaultPoint | None) -> None:
+        """Start the worker, let clients talk to it, and have it killed: at `point`, or anywhere."""
+        settings: dict[str, str] = {}
+        if point is not None:
+            passes = 1 if point in _DRAIN_POINTS else self._random.randint(1, _MOST_PASSES)
+            settings[VARIABLE] = f"{point}:{passes}"
+        stop = threading.Event()
+        try:
+            running = self._worker(**settings)
+        except WorkerFailedError as error:
+            if error.status != -signal.SIGKILL:
+                raise
+            self.kills += 1  # at the point, on the tasks of its former life
+            return
+        with running as worker:
+            threads = self.clients.talk(worker.url, stop)
+            if point is None or point in OF_EXECUTORS:
+                self.clients.wait_for_answers(self._random.randint(1, 60), _SILENCE_S)
+                worker.process.kill()
+            else:
+                if point in _DRAIN_POINTS:
+                    self.clients.wait_for_answers(self._random.randint(1, 60), _SILENCE_S)
+                    worker.process.terminate()
+                worker.process.wait(timeout=60)
+            worker.process.wait()
+            self.kills += 1
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+    def history(self) -> History:
+        """Run the worker once more, until all tasks have ended, and return what happened."""
+        with self._worker() as worker:
+            kept = [_kept(record) for record in _records(worker)]
+            unended = [record.task_id for record in kept if record.status in ("queued", "running")]
+            for task_id in unended:
+                worker.record(task_id, wait=60)
+            kept = [_kept(record) for record in _records(worker)]
+            assert worker.terminate() == 0, worker.log.read_text()
+        return History(self.clients.said, self.clients.seen, list(self._ran()), kept)
+
+    def _worker(self, **settings: str) -> WorkerProcess:
+        return WorkerProcess(
+            self._directory,
+            modules="tests.history.noted_tasks",
+            STORE_URL="sqlite:///tasks.db",
+            MAX_WORKERS=str(EXECUTORS),
+            MIN_WORKERS=str(EXECUTORS),
+            QUEUE_SIZE="500",
+            VERA_SERVER__DRAIN_TIMEOUT="1",
+            PYTHONPATH=str(_ROOT),
+            **{NOTES_VARIABLE: str(self._notes)},
+            **settings,
+        )
+
+    def _ran(self) -> Iterator[Ran]:
+        for line in self._notes.read_text().splitlines():
+            task_id, attempt, token, what, at = line.split()
+            yield Ran(task_id, int(attempt), token, what == "end", float(at))
+
+
+def _records(worker: WorkerProcess) -> Iterator[Any]:
+    cursor: dict[str, str] = {}
+    while True:
+        page = (
+            worker.client.get("/tasks", params={"limit": 1000} | cursor).raise_for_status().json()
+        )
+        yield from page["tasks"]
+        if page["cursor"] is None:
+            return
+        cursor = {"cursor": page["cursor"]}
+
+
+def _kept(record: Any) -> Kept:
+    failure = record.get("failure")
+    cause = None if failure is None else failure["cause"]
+    return Kept(record["task_id"], record["status"], record["attempt"], record["result"], cause)
