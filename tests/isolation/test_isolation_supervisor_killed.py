@@ -2,11 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.isolation.conftest import StartWorker
+from tests.support.control_group import control_group
 from tests.support.processes import alive, await_pool, eventually, fork_server, slack_s, state
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
@@ -93,3 +97,20 @@ def test_tasks_that_lost_their_executor_with_the_fork_server_are_run_again(
     os.kill(fork_server(worker), signal.SIGKILL)
     record = worker.record(task_id, wait=30)
     assert (record["status"], record["attempt"]) == ("completed", 2)
+
+
+def test_a_killed_supervisor_leaves_groups_that_the_next_one_removes(
+    start_worker: StartWorker, tmp_path: Path
+) -> None:
+    with control_group(tmp_path) as (group, python):
+        first = start_worker(python=python)
+        first.process.kill()
+        first.process.wait()
+        left = set(group.glob("vera-*"))
+        assert len(left) == 2
+        # A task that had fled from the process tree would be found here.
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as fled:
+            (left.copy().pop() / "cgroup.procs").write_text(str(fled.pid))
+            start_worker(python=python)
+            assert fled.wait(10) == -signal.SIGKILL
+        assert not left & set(group.glob("vera-*"))

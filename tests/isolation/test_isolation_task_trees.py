@@ -3,10 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.isolation.conftest import StartWorker
+from tests.isolation.conftest import SETTINGS, StartWorker
+from tests.support.control_group import control_group
 from tests.support.processes import (
     alive,
     eventually,
@@ -16,12 +18,35 @@ from tests.support.processes import (
     task_processes,
 )
 from tests.support.rounds import rounds
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import WorkerProcess, worker
 
 pytestmark = pytest.mark.system
 
 #: A subprocess, a daemon and a child that ignores SIGTERM, with a subprocess and a daemon of its.
 TREE = 5
+
+
+@pytest.fixture(scope="module", params=["process tree", "control group"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerProcess]:
+    """Return a worker that kills in the way that it can where it runs."""
+    directory = tmp_path_factory.mktemp("worker")
+    if request.param == "process tree":
+        with worker(directory, **SETTINGS) as running:
+            yield running
+    else:
+        with (
+            control_group(directory) as (group, python),
+            worker(directory, python=python, **SETTINGS) as running,
+        ):
+            assert len(_groups(group)) == 2
+            yield running
+            assert len(_groups(group)) == 2, "those of executors that are gone are gone as well"
+
+
+def _groups(group: Path) -> list[Path]:
+    return list(group.glob("vera-*"))
 
 
 @pytest.fixture(autouse=True)

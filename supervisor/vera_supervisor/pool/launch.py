@@ -1,6 +1,7 @@
 """Starts executor processes; the only module of the supervisor that knows the child's code."""
 
 import errno
+import logging
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -18,9 +19,12 @@ from typing import Any, Final, NamedTuple
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
+from vera_supervisor.pool.cgroups import Group, own_groups
 from vera_worker import process_tree
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
+
+log = logging.getLogger(__name__)
 
 #: Killed processes are gone in milliseconds; one in uninterruptible sleep is not waited for longer.
 _REAP_DEADLINE_S: Final = 1.0
@@ -53,7 +57,8 @@ class Launcher:
         self._lock = threading.Lock()
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
-        self._executors: set[int] = set()
+        self._executors: dict[int, Group | None] = {}
+        self._groups = own_groups()
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
@@ -82,13 +87,23 @@ class Launcher:
                 theirs.close()
                 os.close(their_output_fd)
             assert process.pid is not None
-            self._executors.add(process.pid)
+            self._executors[process.pid] = self._group_of(process.pid)
             return Launched(process, ours, output_fd, stack_fd)
+
+    def kill(self, pid: int) -> None:
+        """Kill a running executor and all that it started."""
+        group = self._executors.get(pid)
+        if group is not None:
+            group.kill()
+        else:
+            process_tree.kill_tree(pid)
 
     def sweep(self, dead: int) -> None:
         """Kill what the dead executor left behind: orphans fall to the fork server."""
+        group = self._executors.pop(dead, None)
+        if group is not None:
+            group.remove()
         with self._lock:
-            self._executors.discard(dead)
             server = _server_pid()
             if server is None:
                 return
@@ -110,6 +125,17 @@ class Launcher:
             if server is not None:
                 process_tree.kill_descendants(server)
                 _server()._stop()  # noqa: SLF001
+
+    def _group_of(self, pid: int) -> Group | None:
+        if self._groups is None:
+            return None
+        try:
+            group = self._groups.make()
+            group.take(pid)
+        except OSError as error:
+            log.warning("executor %d has no control group of its own: %s", pid, error)
+            return None
+        return group
 
     def _sweep_up_after_the_server(self, dead: int) -> None:
         """Kill and reap what fell to us when the fork server was killed.

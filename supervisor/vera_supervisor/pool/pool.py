@@ -105,7 +105,7 @@ class Pool:
         if executor is None:
             self._doomed.add(slot_id)
         elif executor.running:
-            self._do(_in_thread(process_tree.kill_tree, executor.pid))
+            self._do(_in_thread(self._launcher.kill, executor.pid))
 
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
