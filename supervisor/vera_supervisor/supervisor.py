@@ -62,7 +62,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.policy = policy(config, catalogue)
-        host = Host()
+        host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock)
         services = Services(
             config=config,

@@ -16,8 +16,6 @@ MAX_SECONDS: Final = 100 * 365 * 86400
 #: What a signed 64-bit integer holds: neither a file nor a database counts further.
 MAX_BYTES: Final = 2**63 - 1
 
-_ALL: Final = 100
-
 
 class UnfitError(ValueError):
     """A value is not of the wanted kind; `found` is the value, or the item of a list, at fault."""
@@ -71,15 +69,17 @@ class Integer(Kind[int]):
 
 
 @dataclass(frozen=True)
-class Percent(Kind[float]):
-    """A share of the whole; 0 would mean that nothing may ever start."""
+class Amount(Kind[float]):
+    """A share of something; with 0 of it nothing could ever start."""
+
+    most: float
 
     @property
     def expected(self) -> str:
-        return "a number above 0, at most 100"
+        return f"a number above 0, at most {self.most:g}"
 
     def read(self, value: object) -> float:
-        if isinstance(value, int | float) and type(value) is not bool and 0 < value <= _ALL:
+        if isinstance(value, int | float) and type(value) is not bool and 0 < value <= self.most:
             return float(value)
         raise UnfitError(value)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vera_supervisor.config.keys import key
-from vera_supervisor.config.kinds import Choice, Each, Integer, Percent, Seconds, Size
+from vera_supervisor.config.kinds import Amount, Choice, Each, Integer, Seconds, Size
 from vera_supervisor.config.texts import MODULE
 from vera_worker.tasks import Isolation, Priority
 
@@ -67,16 +67,28 @@ class Queue:
 class Limits:
     """What tasks may use."""
 
+    cpu_cores: float | None = key(
+        None,
+        Amount(4096),
+        "Cores that this worker counts on at most; unset: all that it is allowed to use.",
+        example=1.5,
+    )
+    memory: int | None = key(
+        None,
+        Size(_MIB),
+        "Memory that this worker counts on at most; unset: all that it is allowed to use.",
+        example="4GiB",
+    )
     max_cpu_percent: float = key(
         90.0,
-        Percent(),
+        Amount(100),
         "Percentage of CPU use above which no further task starts.",
         env="MAX_CPU_PERCENT",
         reloadable=True,
     )
     max_memory_percent: float = key(
         85.0,
-        Percent(),
+        Amount(100),
         "Percentage of memory use above which no further task starts.",
         env="MAX_MEMORY_PERCENT",
         reloadable=True,
