@@ -5,6 +5,7 @@ that the writer gives. Until a commit succeeds nothing that is kept in memory ch
 """
 
 from collections.abc import Callable, Container, Mapping
+from copy import copy
 from typing import Any, TypeAlias
 
 import msgspec
@@ -20,9 +21,9 @@ from vera_supervisor.store.sqlite.rows import (
     Row,
     State,
     changing_columns,
+    ended_columns,
     fixed_columns,
     new_entry,
-    state_bytes,
 )
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
@@ -95,7 +96,7 @@ class Batch:
         new: list[Row] = []
         changed: list[Row] = []
         for draft in self._drafts.values():
-            changing = draft.changing or changing_columns(draft.entry, None, None)
+            changing = draft.changing or changing_columns(draft.entry)
             if draft.fixed is None:
                 changed.append((draft.entry.number, *changing))
             else:
@@ -124,72 +125,64 @@ class Batch:
         return None
 
     def _start(self, effect: StartAttempt, at: float) -> Answer:
-        draft = self._draft(effect.task_id)
-        if draft is None:
+        entry = self._unended(effect.task_id)
+        if entry is None:
             return over(effect.task_id)
-        old = draft.entry
-        was = old.state
-        state = State(effect.attempt, was.spent, was.ready_at, at, was.failure)
-        draft.entry = Entry(
-            old.number, old.seed, old.size, old.large, Status.RUNNING, state, old.output
-        )
+        was = entry.state
+        entry.status = Status.RUNNING
+        entry.state = State(effect.attempt, was.spent, was.ready_at, at, was.failure)
         return None
 
     def _requeue(self, effect: RequeueTask, at: float) -> Answer:
-        draft = self._draft(effect.task_id)
-        if draft is None:
+        entry = self._unended(effect.task_id)
+        if entry is None:
             return over(effect.task_id)
-        was = draft.entry.state
+        was = entry.state
         ready_at = at + effect.delay_s if effect.delay_s else was.ready_at
-        state = State(effect.attempt, effect.spent, ready_at, was.started_at, effect.failure)
-        self._change(draft, Status.QUEUED, state, effect.output)
+        entry.status = Status.QUEUED
+        entry.state = State(effect.attempt, effect.spent, ready_at, was.started_at, effect.failure)
+        self._keep_output(entry, effect.output)
         return None
 
     def _finish(self, effect: FinishTask, at: float) -> Answer:
-        draft = self._drafts.get(effect.task_id)
-        if draft is not None and draft.end is not None:
-            return None if same_end(draft.end, effect) else over(effect.task_id)
-        draft = self._draft(effect.task_id)
-        if draft is None:
-            record = self._look_up(effect.task_id)
-            return None if record is None or same_end(record, effect) else over(effect.task_id)
-        was = draft.entry.state
-        state = State(effect.attempt, was.spent, was.ready_at, was.started_at, effect.failure)
-        self._change(draft, effect.status, state, effect.output)
-        result = effect.result
-        size = draft.entry.size + state_bytes(state) + len(effect.output)
-        large = draft.entry.large
-        if result is not None:
-            size += len(result)
-            if len(result) > LARGE_BYTES:
-                large |= RESULT
-                self.parts[draft.entry.number, RESULT] = result
-                result = None
-        old = draft.entry
-        ended = Entry(old.number, old.seed, size, large, old.status, state, old.output)
-        draft.end, draft.entry = effect, ended
-        draft.changing = changing_columns(ended, at, result)
-        self.ended_bytes += size
+        entry = self._unended(effect.task_id)
+        if entry is None:
+            known = self._ended(effect.task_id)
+            return None if known is None or same_end(known, effect) else over(effect.task_id)
+        was = entry.state
+        entry.status = effect.status
+        entry.state = State(effect.attempt, was.spent, was.ready_at, was.started_at, effect.failure)
+        entry.size += len(effect.output)
+        self._keep_output(entry, effect.output)
+        draft = self._drafts[effect.task_id]
+        draft.end = effect
+        draft.changing = ended_columns(entry, at, effect.result)
+        if entry.large & RESULT:
+            self.parts[entry.number, RESULT] = effect.result
+        self.ended_bytes += entry.size
         return None
 
-    def _draft(self, task_id: str) -> _Draft | None:
-        """Return a task that has not ended, to be changed."""
+    def _unended(self, task_id: str) -> Entry | None:
+        """Return what is known of a task that has not ended, to be changed."""
         draft = self._drafts.get(task_id)
-        if draft is None:
-            entry = self._live.get(task_id)
-            if entry is None:
-                return None
-            draft = self._drafts[task_id] = _Draft(entry, None)
-        return None if draft.end is not None else draft
+        if draft is not None:
+            return draft.entry if draft.end is None else None
+        known = self._live.get(task_id)
+        if known is None:
+            return None
+        self._drafts[task_id] = draft = _Draft(copy(known), None)
+        return draft.entry
 
-    def _change(self, draft: _Draft, status: Status, state: State, output: bytes) -> None:
-        old = draft.entry
-        large = old.large & ~OUTPUT
-        kept: bytes | None = output or None
+    def _ended(self, task_id: str) -> FinishTask | Record | None:
+        draft = self._drafts.get(task_id)
+        return self._look_up(task_id) if draft is None else draft.end
+
+    def _keep_output(self, entry: Entry, output: bytes) -> None:
         if len(output) > LARGE_BYTES:
-            large |= OUTPUT
-            self.parts[old.number, OUTPUT] = output
-            kept = None
-        elif old.large & OUTPUT:
-            self.parts[old.number, OUTPUT] = None
-        draft.entry = Entry(old.number, old.seed, old.size, large, status, state, kept)
+            entry.large |= OUTPUT
+            self.parts[entry.number, OUTPUT] = output
+            output = b""
+        elif entry.large & OUTPUT:
+            entry.large &= ~OUTPUT
+            self.parts[entry.number, OUTPUT] = None
+        entry.output = output or None

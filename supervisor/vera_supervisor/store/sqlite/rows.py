@@ -1,5 +1,6 @@
 """How a task is written into rows, and read back: columns, JSON and checksums."""
 
+import struct
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 from zlib import crc32
@@ -70,7 +71,7 @@ _Rest: Final[Any] = msgspec.defstruct(
 )
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, gc=False):
     """What is held in memory of a task that has not ended: enough to write its row anew."""
 
     number: int
@@ -85,12 +86,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     output: bytes | None
 
 
+_CRC_MASK: Final = 0xFFFFFFFF
+_pack: Final = struct.Struct("<dqB").pack
 _encode: Final = msgspec.json.Encoder().encode
 _decode_rest: Final = msgspec.json.Decoder(_Rest).decode
 _decode_state: Final = msgspec.json.Decoder(State).decode
 _decode_tags: Final = msgspec.json.Decoder(tuple[str, ...]).decode
 
-QUEUED: Final = State()
+#: The state of every task that has just come.
+NEW: Final = State()
 
 
 def fixed_columns(number: int, task: Task) -> Row:
@@ -104,12 +108,31 @@ def new_entry(fixed: Row, task: Task) -> Entry:
     """Return the entry of a task that has just come."""
     large = 0 if len(task.payload) <= LARGE_BYTES else PAYLOAD
     size = ROW_BYTES + len(task.payload) + len(fixed[4])
-    return Entry(fixed[0], _seed(fixed), size, large, Status.QUEUED, QUEUED, None)
+    return Entry(fixed[0], _seed(fixed), size, large, Status.QUEUED, NEW, None)
 
 
-def changing_columns(entry: Entry, completed_at: float | None, result: bytes | None) -> Row:
-    """Return the columns of a task that may change; a large result is not among them."""
+def changing_columns(entry: Entry) -> Row:
+    """Return the columns that may change of a task that has not ended."""
+    state = b"{}" if entry.state is NEW else _encode(entry.state)
+    return _changing(entry, None, state, None)
+
+
+def ended_columns(entry: Entry, completed_at: float, result: bytes | None) -> Row:
+    """Return the columns that may change of a task that ends, and count its bytes.
+
+    A large result is stored apart.
+    """
     state = _encode(entry.state)
+    entry.size += len(state)
+    if result is not None:
+        entry.size += len(result)
+        if len(result) > LARGE_BYTES:
+            entry.large |= RESULT
+            result = None
+    return _changing(entry, completed_at, state, result)
+
+
+def _changing(entry: Entry, completed_at: float | None, state: bytes, result: bytes | None) -> Row:
     changing = (
         entry.status.value,
         completed_at,
@@ -122,11 +145,6 @@ def changing_columns(entry: Entry, completed_at: float | None, result: bytes | N
     return (*changing, _checksum(entry.seed, changing))
 
 
-def state_bytes(state: State) -> int:
-    """Return how long a state is as JSON."""
-    return len(_encode(state))
-
-
 def part_checksum(number: int, part: int, content: bytes) -> int:
     """Return the checksum of a large part."""
     return crc32(content, crc32(b"%d %d" % (number, part)))
@@ -136,7 +154,8 @@ def verify(row: Row) -> None:
     """Raise Damaged unless a row is as it was written."""
     try:
         sound = _checksum(_seed(row), row[6:13]) == row[13]
-    except (AttributeError, TypeError, ValueError):  # a flipped bit may change a value's type
+    except (AttributeError, TypeError, ValueError, struct.error):
+        # A flipped bit may change a value's type.
         sound = False
     if not sound:
         raise Damaged(f"the row of task number {row[0]} is not as it was written")
@@ -177,13 +196,12 @@ def record_of(row: Row, parts: dict[int, bytes]) -> Record:
 
 def _seed(row: Row) -> int:
     number, task_id, function, tags, rest, payload = row[:6]
-    words = f"{number}\0{task_id}\0{function}\0{tags}\0{payload is None}\0".encode()
-    return crc32(payload or b"", crc32(b"%b\0%b\0" % (words, rest)))
+    words = (task_id.encode(), function.encode(), (tags or "").encode(), rest, payload or b"")
+    return crc32(b"".join(words), number & _CRC_MASK)
 
 
 def _checksum(seed: int, changing: Row) -> int:
     """Return the checksum of a row from that of its fixed columns and those that may change."""
     status, completed_at, size, large, state, result, output = changing
-    words = f"{status}\0{completed_at!r}\0{size}\0{large}\0{result is None}{output is None}\0"
-    parts = (words.encode(), state, result or b"", output or b"")
-    return crc32(b"\0".join(parts), seed)
+    numbers = _pack(completed_at or 0.0, size, large)
+    return crc32(b"".join((status.encode(), numbers, state, result or b"", output or b"")), seed)

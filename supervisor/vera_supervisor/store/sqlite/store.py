@@ -23,7 +23,7 @@ from vera_supervisor.store.sqlite.batch import Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.ownership import own
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
-from vera_supervisor.store.sqlite.writer import Job, Parcel, Settled, Writer
+from vera_supervisor.store.sqlite.writer import Parcel, Settled, Writer
 from vera_worker.lifecycle import TERMINAL
 from vera_worker.tasks import Record
 
@@ -33,6 +33,10 @@ T = TypeVar("T")
 
 #: Seconds for which a start that nobody waits for may wait for company in its commit.
 START_DELAY_S: Final = 0.02
+#: When so many writes come at once, the next ones are gathered for so long: a commit costs the same
+#: for few tasks as for many, and each one makes two threads contend for Python's lock.
+BUSY_WRITES: Final = 16
+PACE_S: Final = 0.01
 #: A page ends early when its records take more than this.
 PAGE_BYTES: Final = 16 << 20
 _CLOSED: Final = StoreFault("the store is closed")
@@ -60,9 +64,10 @@ class SqliteStore:
         self._writer: Writer | None = None
         #: What is to be handed over at the end of this turn of the loop, or a little later.
         self._writes: list[Write] = []
-        self._jobs: list[Job] = []
         self._handing_over: asyncio.Handle | None = None
         self._soon = False
+        #: Not to hand over before, on the loop's clock.
+        self._paced_until = 0.0
 
     def add(self, effect: AddTask, done: Added) -> None:
         """Keep a new task, unless there is one of its id."""
@@ -133,8 +138,8 @@ class SqliteStore:
         """Carry out what is still to be written, and let go."""
         if self._writer is None:
             return
-        closed = self._ask(Writer.close)
         self._hand_over()
+        closed = self._ask(Writer.close)
         self._writer = None
         await closed
 
@@ -153,19 +158,22 @@ class SqliteStore:
             return
         if self._handing_over is not None:
             self._handing_over.cancel()
-        if soon:
-            self._handing_over = self._loop.call_soon(self._hand_over)
+        delay_s = self._paced_until - self._loop.time() if soon else START_DELAY_S
+        if delay_s > 0:
+            self._handing_over = self._loop.call_later(delay_s, self._hand_over)
         else:
-            self._handing_over = self._loop.call_later(START_DELAY_S, self._hand_over)
+            self._handing_over = self._loop.call_soon(self._hand_over)
         self._soon = soon
 
     def _hand_over(self) -> None:
         if self._handing_over is not None:
             self._handing_over.cancel()
         self._handing_over, self._soon = None, False
-        if self._writer is not None and (self._writes or self._jobs):
-            self._writer.inbox.put(Parcel(self._writes, self._jobs))
-            self._writes, self._jobs = [], []
+        if self._writer is not None and self._writes:
+            self._writer.inbox.put(Parcel(self._writes, []))
+            if len(self._writes) >= BUSY_WRITES:
+                self._paced_until = self._loop.time() + PACE_S
+            self._writes = []
 
     def _read(self, ask: Callable[[Database], T]) -> asyncio.Future[T]:
         return self._ask(lambda writer: writer.read(ask))
@@ -185,8 +193,7 @@ class SqliteStore:
             else:
                 self._post(_resolve, future, result)
 
-        self._jobs.append(job)
-        self._hand_over_later(soon=True)
+        self._writer.inbox.put(Parcel([], [job]))
         return future
 
     def _settle(self, settled: Settled) -> None:
