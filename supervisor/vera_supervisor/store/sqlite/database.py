@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.store.protocol import Query
+from vera_supervisor.store.protocol import Query, StoreUnavailable
+from vera_supervisor.store.sqlite.migrations import APPLICATION_ID
 from vera_supervisor.store.sqlite.rows import (
     CHANGING,
     COLUMNS,
@@ -231,10 +232,11 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open a database such that a commit is durable and no other connection can come in."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, cached_statements=256)
     try:
+        # Readers of other processes could hold the log back; and SQLite's race of a checkpoint with
+        # a writer needs two connections.
+        connection.execute("pragma locking_mode = exclusive").fetchall()
+        _recognise(connection)
         for setting in (
-            # Readers of other processes could hold the log back; and SQLite's race of a
-            # checkpoint with a writer needs two connections.
-            "locking_mode = exclusive",
             "journal_mode = wal",
             "synchronous = full",
             "wal_autocheckpoint = 0",
@@ -247,6 +249,15 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _recognise(connection: sqlite3.Connection) -> None:
+    """Raise StoreUnavailable, before anything is changed, if the database is not one of ours."""
+    ((application_id,),) = connection.execute("pragma application_id")
+    ((version,),) = connection.execute("pragma user_version")
+    ((tables,),) = connection.execute("select count(*) from sqlite_schema")
+    if application_id != APPLICATION_ID and (version or tables):
+        raise StoreUnavailable("it is not a database of vera-worker: choose another store.url")
 
 
 @cache
