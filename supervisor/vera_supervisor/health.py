@@ -38,6 +38,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     check_interval_s: float
     queue_full: bool
+    #: Why the store cannot write; None: it can.
+    store_fault: str | None
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -61,6 +63,8 @@ def assess(signs: Signs) -> Health:
             sick.append("no executor is ready")
     elif signs.busy_executors == 0 and _too_quiet(signs):
         sick.append("no executor has shown a sign of life lately")
+    if signs.store_fault is not None:
+        sick.append(signs.store_fault)
     if signs.loop_lag_s > MAX_LAG_S:
         sick.append(f"the event loop is {signs.loop_lag_s:.1f} s late")
     if signs.failed_starts:

@@ -32,6 +32,8 @@ from vera_supervisor.scheduler import Policy, Scheduler
 from vera_supervisor.slot import Limits
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Store
+from vera_supervisor.store.sqlite.store import SqliteStore
+from vera_supervisor.store.url import database_path
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
@@ -45,16 +47,32 @@ class CannotServe(VeraError):
 
 
 async def serve(config: Config, ready_fd: int | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT; raise CannotServe or ModuleLoadError.
+    """Run a worker until SIGTERM or SIGINT.
 
-    `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks.
+    `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
+    CannotServe, ModuleLoadError or StoreUnavailable.
     """
     listener = listen(config)
-    clock = SystemClock()
-    started_at = clock.now()
-    store = open_store(config)
+    metrics = Metrics()
+    store = choose_store(config, metrics)
     await store.open()
-    metrics, journal = Metrics(), Journal()
+    try:
+        await _serve(config, listener, store, metrics, ready_fd)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+    log.info("stopped")
+
+
+async def _serve(
+    config: Config,
+    listener: socket.socket,
+    store: Store,
+    metrics: Metrics,
+    ready_fd: int | None,
+) -> None:
+    clock, journal = SystemClock(), Journal()
+    started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
     async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
@@ -89,8 +107,6 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
-    await store.close()
-    log.info("stopped")
 
 
 def listen(config: Config) -> socket.socket:
@@ -114,11 +130,18 @@ def listen(config: Config) -> socket.socket:
     return sock
 
 
-def open_store(config: Config) -> Store:
-    """Return the store that the configuration names."""
-    if not config.store.url.startswith("memory:"):
-        log.warning("store.url: only memory: is there yet; tasks are lost when the worker stops")
-    return MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=config.store.max_bytes)
+def choose_store(config: Config, metrics: Metrics) -> Store:
+    """Return the store that the configuration names, to be opened."""
+    result_ttl_s, max_bytes = config.store.result_ttl, config.store.max_bytes
+    path = database_path(config.store.url)
+    if path is None:
+        return MemoryStore(result_ttl_s=result_ttl_s, max_bytes=max_bytes)
+    return SqliteStore(
+        path,
+        result_ttl_s=result_ttl_s,
+        max_bytes=max_bytes,
+        on_commit=metrics.commit_seconds.observe,
+    )
 
 
 def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:

@@ -16,6 +16,7 @@ WELL = Signs(
     quiet_s=5.0,
     check_interval_s=30.0,
     queue_full=False,
+    store_fault=None,
 )
 
 
@@ -24,6 +25,7 @@ WELL = Signs(
     [
         ({}, State.HEALTHY, None),
         ({"queue_full": True}, State.DEGRADED, "the queue is full"),
+        ({"store_fault": "the store cannot write"}, State.UNHEALTHY, "the store cannot write"),
         ({"failed_starts": 2}, State.DEGRADED, "2 executors in a row"),
         ({"serving_executors": 0}, State.UNHEALTHY, "no executor is ready"),
         ({"serving_executors": 0, "min_executors": 0}, State.HEALTHY, None),

@@ -426,6 +426,34 @@ class StoreConformance:
 
         store(story)
 
+    def test_ended_tasks_that_match_are_forgotten_when_asked_and_no_others(
+        self, store: Any
+    ) -> None:
+        async def story(writer: Writer) -> None:
+            for number in range(30):
+                writer.add(make_task(f"{number}", function="add", tags=("x",)))
+                writer.finish(f"{number}")
+            writer.add(make_task("failed", function="add"))
+            writer.finish("failed", status=Status.FAILED, result=None, failure=BOOM)
+            writer.add(make_task("other", function="sub", tags=("x",)))
+            writer.finish("other")
+            writer.add(make_task("live", function="add", tags=("x",)))
+            await writer.settled()
+            forget = writer.store.forget
+            assert await forget(Query(status=Status.QUEUED)) == 0
+            assert await forget(Query(function="mul")) == 0
+            assert await forget(Query(function="add", tag="x", limit=1, cursor="1")) == 30
+            assert await writer.store.get("0") is None
+            assert await forget(Query(status=Status.FAILED)) == 1
+            left = (await writer.store.page(Query())).records
+            assert [record.task.task_id for record in left] == ["live", "other"]
+            assert await forget(Query()) == 1
+            assert (await writer.record("live")).status is Status.QUEUED
+            writer.add(make_task("other"))
+            assert await writer.last() is None
+
+        store(story)
+
     @pytest.mark.parametrize("where", ["result", "output"])
     def test_when_room_runs_out_the_first_that_ended_are_forgotten_and_never_a_live_one(
         self, store: Any, where: str

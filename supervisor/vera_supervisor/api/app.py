@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 from vera_supervisor.api import orchestrator, system, tasks
 from vera_supervisor.api.problems import Problem, new_request_id, respond
 from vera_supervisor.api.services import Services
+from vera_supervisor.store.protocol import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,11 @@ def create_app(services: Services) -> Quart:
     @app.errorhandler(Problem)
     async def problem(error: Problem) -> Response:
         return respond(error)
+
+    @app.errorhandler(StoreUnavailable)
+    async def unreadable(error: StoreUnavailable) -> Response:
+        wait_s = services.dispatcher.retry_after()
+        return respond(Problem(503, str(error), retry_after=wait_s))
 
     @app.errorhandler(HTTPException)
     async def refused(error: HTTPException) -> Response:

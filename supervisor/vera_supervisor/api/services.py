@@ -48,6 +48,7 @@ class Services:
                 quiet_s=None if last is None else self.clock.now() - last,
                 check_interval_s=scheduler.roster.limits.check_interval_s,
                 queue_full=scheduler.queued >= scheduler.policy.queue_size,
+                store_fault=self.store.fault,
             )
         )
 

@@ -9,6 +9,7 @@ import click
 
 from vera_supervisor import logs
 from vera_supervisor.config import KEYS, ConfigError, load
+from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import CannotServe
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_worker.errors import ModuleLoadError
@@ -44,7 +45,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotServe, ModuleLoadError) as group:
+    except* (CannotServe, ModuleLoadError, StoreUnavailable) as group:
         for leaf in _leaves(group):
             click.echo(f"vera-worker: {leaf}", err=True)
         sys.exit(_WRONG_CONFIGURATION)

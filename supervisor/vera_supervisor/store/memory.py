@@ -5,7 +5,7 @@ from copy import copy
 from itertools import islice
 
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
-from vera_supervisor.store.protocol import Added, Done, Page, Query, StoreFault
+from vera_supervisor.store.protocol import Added, Done, Page, Query, over, same_end
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
 
@@ -15,6 +15,9 @@ _RECORD_BYTES = 1024
 
 class MemoryStore:
     """Keeps records in dictionaries; every write is acknowledged before the call returns."""
+
+    #: Memory does not fail.
+    fault = None
 
     def __init__(self, *, result_ttl_s: float, max_bytes: int) -> None:
         self._result_ttl_s = result_ttl_s
@@ -37,7 +40,7 @@ class MemoryStore:
         """Note that an attempt begins."""
         record = self._records.get(effect.task_id)
         if record is None or record.ended:
-            done(_over(effect.task_id))
+            done(over(effect.task_id))
             return
         record.status = Status.RUNNING
         record.attempt = effect.attempt
@@ -48,7 +51,7 @@ class MemoryStore:
         """Note that an attempt ended and the task waits for another one."""
         record = self._records.get(effect.task_id)
         if record is None or record.ended:
-            done(_over(effect.task_id))
+            done(over(effect.task_id))
             return
         record.status = Status.QUEUED
         record.attempt = effect.attempt
@@ -63,7 +66,7 @@ class MemoryStore:
         """Note how a task ended; another end is a fault."""
         record = self._records.get(effect.task_id)
         if record is None or record.ended:
-            done(None if record is None or _same_end(record, effect) else _over(effect.task_id))
+            done(None if record is None or same_end(record, effect) else over(effect.task_id))
             return
         record.status = effect.status
         record.attempt = effect.attempt
@@ -97,6 +100,15 @@ class MemoryStore:
         following = (r for r in self._records.values() if r.number > after and not r.ended)
         return [copy(record) for record in islice(following, limit)]
 
+    async def forget(self, query: Query) -> int:
+        """Forget the ended tasks that match."""
+        records = map(self._records.__getitem__, self._ended)
+        matching = [record.task.task_id for record in records if _matches(record, query)]
+        for task_id in matching:
+            self._ended_bytes -= self._ended.pop(task_id)
+            del self._records[task_id]
+        return len(matching)
+
     async def prune(self, now: float) -> int:
         """Forget ended tasks that are too old."""
         forgotten = 0
@@ -127,19 +139,6 @@ class MemoryStore:
         task_id, size = self._ended.popitem(last=False)
         self._ended_bytes -= size
         del self._records[task_id]
-
-
-def _over(task_id: str) -> StoreFault:
-    return StoreFault(f"task {task_id!r} has ended already")
-
-
-def _same_end(record: Record, effect: FinishTask) -> bool:
-    return (record.attempt, record.status, record.result, record.failure) == (
-        effect.attempt,
-        effect.status,
-        effect.result,
-        effect.failure,
-    )
 
 
 def _matches(record: Record, query: Query) -> bool:

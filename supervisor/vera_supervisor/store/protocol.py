@@ -11,8 +11,13 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_worker.errors import VeraError
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
+
+
+class StoreUnavailable(VeraError):
+    """The store cannot be opened, or cannot be read just now; one sentence says why."""
 
 
 class StoreFault(msgspec.Struct, frozen=True):
@@ -49,6 +54,10 @@ class Page(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """Keeps tasks. `at` is in seconds since the epoch."""
 
+    @property
+    def fault(self) -> str | None:
+        """Why no write can be carried out just now, in one sentence; None where all is well."""
+
     def add(self, effect: AddTask, done: Added) -> None:
         """Keep a new task, unless there is one of its id."""
 
@@ -77,6 +86,9 @@ class Store(Protocol):
         What a worker takes up again when it starts.
         """
 
+    async def forget(self, query: Query) -> int:
+        """Forget the ended tasks that match; return how many. Limit and cursor do not matter."""
+
     async def prune(self, now: float) -> int:
         """Forget ended tasks that are too old or too many; return how many."""
 
@@ -85,3 +97,18 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Carry out what is still to be written, and let go."""
+
+
+def over(task_id: str) -> StoreFault:
+    """Return what a write to a task is answered that has ended, or is not here."""
+    return StoreFault(f"task {task_id!r} has ended already")
+
+
+def same_end(known: Record | FinishTask, told: FinishTask) -> bool:
+    """Return whether the end that is told is the one that is known."""
+    return (known.attempt, known.status, known.result, known.failure) == (
+        told.attempt,
+        told.status,
+        told.result,
+        told.failure,
+    )

@@ -1,0 +1,1 @@
+"""The durable store: one SQLite file, one thread that writes, one commit for all that waits."""

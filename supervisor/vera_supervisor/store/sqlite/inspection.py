@@ -1,0 +1,109 @@
+"""What is looked at before a worker relies on a database: all of it."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vera_supervisor.store.protocol import StoreUnavailable
+from vera_supervisor.store.sqlite.database import Database
+from vera_supervisor.store.sqlite.migrations import migrate, schema, schema_of
+from vera_supervisor.store.sqlite.rows import (
+    COLUMNS,
+    Damaged,
+    Entry,
+    entry_of,
+    part_checksum,
+    verify,
+)
+
+_STATUS: Final = COLUMNS.index("status")
+_COMPLETED_AT: Final = COLUMNS.index("completed_at")
+_SIZE: Final = COLUMNS.index("size")
+_LARGE: Final = COLUMNS.index("large")
+
+
+class Stock(msgspec.Struct):
+    """What a database holds, as far as it is kept in memory."""
+
+    #: The tasks that have not ended, by id, in order of acceptance.
+    live: dict[str, Entry]
+    commits: int
+    last_number: int
+    #: Bytes of the tasks that have ended.
+    ended_bytes: int
+
+
+def open_database(path: Path, commits: int) -> tuple[Database, Stock]:
+    """Open a database that has at least so many commits; raise StoreUnavailable."""
+    try:
+        database = Database(path)
+        try:
+            return database, _inspect(database, commits)
+        except BaseException:
+            database.close()
+            raise
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
+    except sqlite3.OperationalError as error:
+        if _is_damage(error):
+            raise _damaged(path, error) from error
+        raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
+    except (sqlite3.DatabaseError, Damaged) as error:
+        raise _damaged(path, error) from error
+
+
+def _inspect(database: Database, commits: int) -> Stock:
+    connection = database.connection
+    if commits and not connection.execute("select count(*) from sqlite_schema").fetchone()[0]:
+        raise Damaged(f"it is empty and has had {commits} commits")
+    migrate(connection)
+    if schema_of(connection) != schema():
+        raise Damaged("its tables are not those of this version")
+    faults = [line for (line,) in connection.execute("pragma integrity_check(1)")]
+    if faults != ["ok"]:
+        raise Damaged(" ".join(str(faults[0]).split()))
+    return _take_stock(database, commits)
+
+
+def _take_stock(database: Database, noted: int) -> Stock:
+    heads = database.connection.execute("select commits, last_number from head").fetchall()
+    if len(heads) != 1 or not all(type(value) is int for value in heads[0]):
+        raise Damaged("it does not say how many commits it has had")
+    commits, last_number = heads[0]
+    if commits < noted:
+        raise Damaged(f"{noted - commits} of {noted} commits are lost")
+    stock = Stock({}, commits, last_number, 0)
+    large: dict[int, int] = {}
+    parts = database.connection.execute("select number, part, bytes, checksum from large")
+    for number, part, content, checksum in parts:
+        if type(content) is not bytes or part_checksum(number, part, content) != checksum:
+            raise Damaged(f"a part of task number {number} is not as it was written")
+        large[number] = large.get(number, 0) | part
+    rows = database.connection.execute(f"select {', '.join(COLUMNS)} from tasks order by number")  # noqa: S608 - our own columns
+    for row in rows:
+        verify(row)
+        if row[_LARGE] != large.pop(row[0], 0):
+            raise Damaged(f"a part of task number {row[0]} is missing")
+        if row[_COMPLETED_AT] is None:
+            stock.live[row[1]] = entry_of(row)
+        else:
+            stock.ended_bytes += row[_SIZE]
+        if row[0] > last_number:
+            raise Damaged(f"task number {row[0]} was never given away")
+    if large:
+        raise Damaged(f"task number {min(large)} is missing")
+    return stock
+
+
+def _is_damage(error: sqlite3.OperationalError) -> bool:
+    """A text that is not UTF-8 is reported by Python, without one of SQLite's codes."""
+    return getattr(error, "sqlite_errorcode", None) in (None, sqlite3.SQLITE_ERROR)
+
+
+def _damaged(path: Path, error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the store {path} is damaged ({error}): put a copy back in its place, or move {path.name} "
+        f"and the files named like it away to begin with none"
+    )

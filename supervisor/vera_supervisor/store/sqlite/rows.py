@@ -1,0 +1,207 @@
+"""How a task is written into rows, and read back: columns, JSON and checksums."""
+
+import struct
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Failure, Record, Spent, Task
+
+#: The columns of a task, in the order of `Row`; those from "status" on may change.
+COLUMNS: Final = (
+    "number",
+    "task_id",
+    "function",
+    "tags",
+    "task",
+    "payload",
+    "status",
+    "completed_at",
+    "size",
+    "large",
+    "state",
+    "result",
+    "output",
+    "checksum",
+)
+CHANGING: Final = COLUMNS[COLUMNS.index("status") :]
+Row: TypeAlias = tuple[Any, ...]
+
+#: The bits of `large`, which are also the names of its parts.
+PAYLOAD, RESULT, OUTPUT = 1, 2, 4
+#: Longer parts are kept apart: a row is written anew with each change, and such a part is not.
+LARGE_BYTES: Final = 2048
+#: What a row takes beside its parts, with its place in the indexes; measured, rounded up.
+ROW_BYTES: Final = 512
+
+
+class Damaged(Exception):
+    """Something that was read is not what was written; the message says what."""
+
+
+class State(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What changes about a task, beside its status and its end."""
+
+    attempt: int = 0
+    spent: Spent = Spent()
+    ready_at: float | None = None
+    started_at: float | None = None
+    failure: Failure | None = None
+
+
+#: The fields of a task that have no column of their own: a new one is stored without a word here.
+_REST: Final = [
+    field
+    for field in msgspec.structs.fields(Task)
+    if field.name not in ("task_id", "function", "tags", "payload")
+]
+_rest_of: Final = attrgetter(*(field.name for field in _REST))
+_Rest: Final[Any] = msgspec.defstruct(
+    "_Rest",
+    [
+        (field.name, field.type) if field.required else (field.name, field.type, field.default)
+        for field in _REST
+    ],
+    frozen=True,
+    omit_defaults=True,
+    gc=False,
+)
+
+
+class Entry(msgspec.Struct, gc=False):
+    """What is held in memory of a task that has not ended: enough to write its row anew."""
+
+    number: int
+    #: Checksum of the columns that never change.
+    seed: int
+    #: Bytes that it counts for until it ends.
+    size: int
+    large: int
+    status: Status
+    state: State
+    #: Output in the row itself.
+    output: bytes | None
+
+
+_CRC_MASK: Final = 0xFFFFFFFF
+_pack: Final = struct.Struct("<dqB").pack
+_encode: Final = msgspec.json.Encoder().encode
+_decode_rest: Final = msgspec.json.Decoder(_Rest).decode
+_decode_state: Final = msgspec.json.Decoder(State).decode
+_decode_tags: Final = msgspec.json.Decoder(tuple[str, ...]).decode
+
+#: The state of every task that has just come.
+NEW: Final = State()
+
+
+def fixed_columns(number: int, task: Task) -> Row:
+    """Return the columns of a task that never change."""
+    tags = _encode(task.tags).decode() if task.tags else None
+    payload = task.payload if len(task.payload) <= LARGE_BYTES else None
+    return (number, task.task_id, task.function, tags, _encode(_Rest(*_rest_of(task))), payload)
+
+
+def new_entry(fixed: Row, task: Task) -> Entry:
+    """Return the entry of a task that has just come."""
+    large = 0 if len(task.payload) <= LARGE_BYTES else PAYLOAD
+    size = ROW_BYTES + len(task.payload) + len(fixed[4])
+    return Entry(fixed[0], _seed(fixed), size, large, Status.QUEUED, NEW, None)
+
+
+def changing_columns(entry: Entry) -> Row:
+    """Return the columns that may change of a task that has not ended."""
+    state = b"{}" if entry.state is NEW else _encode(entry.state)
+    return _changing(entry, None, state, None)
+
+
+def ended_columns(entry: Entry, completed_at: float, result: bytes | None) -> Row:
+    """Return the columns that may change of a task that ends, and count its bytes.
+
+    A large result is stored apart.
+    """
+    state = _encode(entry.state)
+    entry.size += len(state)
+    if result is not None:
+        entry.size += len(result)
+        if len(result) > LARGE_BYTES:
+            entry.large |= RESULT
+            result = None
+    return _changing(entry, completed_at, state, result)
+
+
+def _changing(entry: Entry, completed_at: float | None, state: bytes, result: bytes | None) -> Row:
+    changing = (
+        entry.status.value,
+        completed_at,
+        entry.size,
+        entry.large,
+        state,
+        result,
+        entry.output,
+    )
+    return (*changing, _checksum(entry.seed, changing))
+
+
+def part_checksum(number: int, part: int, content: bytes) -> int:
+    """Return the checksum of a large part."""
+    return crc32(content, crc32(b"%d %d" % (number, part)))
+
+
+def verify(row: Row) -> None:
+    """Raise Damaged unless a row is as it was written."""
+    try:
+        sound = _checksum(_seed(row), row[6:13]) == row[13]
+    except (AttributeError, TypeError, ValueError, struct.error):
+        # A flipped bit may change a value's type.
+        sound = False
+    if not sound:
+        raise Damaged(f"the row of task number {row[0]} is not as it was written")
+
+
+def entry_of(row: Row) -> Entry:
+    """Return the entry of a task that has not ended, from its row."""
+    return Entry(
+        row[0], _seed(row), row[8], row[9], Status(row[6]), _decode_state(row[10]), row[12]
+    )
+
+
+def record_of(row: Row, parts: dict[int, bytes]) -> Record:
+    """Return the record that a verified row and its large parts hold."""
+    number, task_id, function, tags, rest, payload, status, completed_at = row[:8]
+    state = _decode_state(row[10])
+    task = Task(
+        task_id=task_id,
+        function=function,
+        payload=parts[PAYLOAD] if row[9] & PAYLOAD else payload,
+        tags=() if tags is None else _decode_tags(tags),
+        **msgspec.structs.asdict(_decode_rest(rest)),
+    )
+    return Record(
+        task=task,
+        number=number,
+        status=Status(status),
+        attempt=state.attempt,
+        spent=state.spent,
+        ready_at=state.ready_at,
+        started_at=state.started_at,
+        completed_at=completed_at,
+        result=parts[RESULT] if row[9] & RESULT else row[11],
+        failure=state.failure,
+        output=parts[OUTPUT] if row[9] & OUTPUT else row[12] or b"",
+    )
+
+
+def _seed(row: Row) -> int:
+    number, task_id, function, tags, rest, payload = row[:6]
+    words = (task_id.encode(), function.encode(), (tags or "").encode(), rest, payload or b"")
+    return crc32(b"".join(words), number & _CRC_MASK)
+
+
+def _checksum(seed: int, changing: Row) -> int:
+    """Return the checksum of a row from that of its fixed columns and those that may change."""
+    status, completed_at, size, large, state, result, output = changing
+    numbers = _pack(completed_at or 0.0, size, large)
+    return crc32(b"".join((status.encode(), numbers, state, result or b"", output or b"")), seed)

@@ -1,0 +1,106 @@
+"""What a writer was told is on the disk, whatever happens to it at whichever moment."""
+
+import re
+import signal
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.store.traced import Told, assert_kept, needs_strace, write_traced
+from tests.store.writer_process import GIVEN_UP, NOT_OPENED
+from tests.support.rounds import values
+
+pytestmark = needs_strace
+
+_CALL: Final = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)")
+#: Calls on files that one run makes: more than there are, so that a sweep goes through all.
+_ALL: Final = 90
+
+
+def unsynced_acknowledgements(trace: str) -> tuple[int, int]:
+    """Return how many acknowledgements a trace has, and how many came before their sync."""
+    synced, total, early = False, 0, 0
+    syncing: set[str] = set()
+    for line in trace.splitlines():
+        thread = line.split()[0]
+        if "pwrite64(" in line and "-wal>" in line:
+            synced = False
+        elif "fdatasync(" in line and "-wal>" in line:
+            syncing.add(thread)
+        if "fdatasync" in line and line.endswith("= 0") and thread in syncing:
+            syncing.discard(thread)
+            synced = True
+        if "write(1<" in line and '"added ' in line:
+            total += 1
+            early += not synced
+    return total, early
+
+
+@pytest.mark.parametrize(("synchronous", "durable"), [("as it is", True), ("normal", False)])
+def test_every_acknowledgement_comes_after_a_sync_that_covers_it(
+    tmp_path: Path, synchronous: str, durable: bool
+) -> None:
+    trace = tmp_path / "trace"
+    watch = ["-y", "-o", str(trace), "-e", "trace=pwrite64,fdatasync,write"]
+    told = write_traced(tmp_path / "tasks.db", *watch, synchronous=synchronous)
+    assert told.status == 0, told.errors
+    total, early = unsynced_acknowledgements(trace.read_text())
+    assert total == len(told.added) == 8
+    assert (early == 0) is durable
+
+
+def hurt(path: Path, *faults: str) -> Told:
+    """Let a writer run into faults, and assert that it has kept what it was told."""
+    options = [option for fault in faults for option in ("-e", f"inject={fault}")]
+    calls = ",".join(dict.fromkeys(fault.partition(":")[0] for fault in faults))
+    told = write_traced(path, "-o", "/dev/null", "-e", f"trace={calls}", *options)
+    assert_kept(path, told)
+    return told
+
+
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+@values([9, 20], range(1, _ALL), "moments")
+def test_a_writer_killed_at_any_moment_has_kept_what_it_acknowledged(
+    tmp_path: Path, call: str, moments: list[int]
+) -> None:
+    for moment in moments:
+        told = hurt(tmp_path / f"{moment}" / "tasks.db", f"{call}:signal=KILL:when={moment}")
+        if told.status == 0:
+            assert len(told.added) == 8, "there was no such moment any more"
+            return
+        assert told.status == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+@values([12], range(1, _ALL), "moments")
+def test_a_writer_whose_disk_fails_once_refuses_and_then_goes_on(
+    tmp_path: Path, call: str, error: str, moments: list[int]
+) -> None:
+    for moment in moments:
+        told = hurt(tmp_path / f"{moment}" / "tasks.db", f"{call}:error={error}:when={moment}")
+        if told.status == NOT_OPENED:
+            assert not told.added
+        else:
+            assert told.status == 0, told.errors
+            assert len(told.added) == 8
+            assert len(told.ended) == 4
+
+
+@values([24], range(12, _ALL, 3), "moments")
+def test_a_writer_whose_disk_is_full_for_a_while_goes_on_when_there_is_room(
+    tmp_path: Path, moments: list[int]
+) -> None:
+    for moment in moments:
+        window = f"when={moment}..{moment + 4}"
+        told = hurt(tmp_path / f"{moment}" / "tasks.db", f"pwrite64:error=ENOSPC:{window}")
+        assert told.status == 0, told.errors
+        assert len(told.added) == 8
+
+
+def test_a_writer_whose_disk_fails_for_good_acknowledges_nothing_more(tmp_path: Path) -> None:
+    told = hurt(tmp_path / "tasks.db", "fdatasync:error=EIO:when=8+")
+    assert told.status == GIVEN_UP
+    assert len(told.added) < 8
+    assert told.refused

@@ -1,0 +1,169 @@
+"""Databases of every version are opened, brought up to date, or refused."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.makers import make_task
+from tests.store.conformance import BOOM, KILOBYTE, NOW, SPENT, Writer, opened
+from tests.store.traced import records_in
+from vera_supervisor.store.protocol import Query, StoreUnavailable
+from vera_supervisor.store.sqlite import migrations
+from vera_supervisor.store.sqlite.store import SqliteStore
+from vera_supervisor.store.sqlite.versions import wal_reset_warning
+from vera_supervisor.store.url import database_path
+from vera_worker.lifecycle import Status
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.sql"))
+
+
+def restore(script: Path, path: Path) -> None:
+    """Make a database of a dump."""
+    connection = sqlite3.connect(path)
+    connection.executescript(script.read_text())
+    connection.close()
+
+
+@pytest.mark.parametrize("script", GOLDEN, ids=lambda script: script.stem)
+def test_a_database_of_every_version_so_far_keeps_its_tasks(tmp_path: Path, script: Path) -> None:
+    restore(script, tmp_path / "tasks.db")
+    for _ in range(2):  # also when it has been brought up to date
+        records = records_in(tmp_path / "tasks.db")
+        assert {name: record.status for name, record in records.items()} == {
+            "queued": Status.QUEUED,
+            "running": Status.RUNNING,
+            "again": Status.QUEUED,
+            "completed": Status.COMPLETED,
+            "failed": Status.FAILED,
+            "cancelled": Status.CANCELLED,
+        }
+        assert records["queued"].task == make_task("queued", tags=("x", "y"), metadata=b'{"k":1}')
+        assert (records["running"].attempt, records["running"].started_at) == (1, NOW)
+        again = records["again"]
+        assert (again.spent, again.ready_at, again.failure) == (SPENT, NOW + 1.0, BOOM)
+        assert again.output == KILOBYTE * 3
+        assert records["completed"].result == b'{"a":[1]}'
+        assert records["failed"].failure == BOOM
+        assert [record.number for record in records.values()] == [6, 5, 4, 3, 2, 1]
+
+
+def test_todays_schema_has_a_golden_database() -> None:
+    assert len(GOLDEN) == len(list(Path(migrations.__file__).parent.glob("*.sql")))
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    restore(GOLDEN[-1], tmp_path / "tasks.db")
+    with sqlite3.connect(tmp_path / "tasks.db") as connection:
+        connection.execute("pragma user_version = 99")
+    connection.close()
+    with pytest.raises(StoreUnavailable, match=r"tasks\.db .* schema is 99 .* newer version"):
+        records_in(tmp_path / "tasks.db")
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "tasks.db") as connection:
+        connection.execute("create table songs (title)")
+    connection.close()
+    before = (tmp_path / "tasks.db").read_bytes()
+    with pytest.raises(StoreUnavailable, match="not a database of vera-worker"):
+        records_in(tmp_path / "tasks.db")
+    assert (tmp_path / "tasks.db").read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tasks.db").write_text("notes of mine\n" * 500)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        records_in(tmp_path / "tasks.db")
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Interrupted:
+    """A connection that carries out so many statements and no more."""
+
+    def __init__(self, connection: sqlite3.Connection, statements: int) -> None:
+        self._connection = connection
+        self._left = statements
+
+    def execute(self, statement: str) -> Any:
+        if not self._left:
+            raise Killed
+        self._left -= 1
+        return self._connection.execute(statement)
+
+
+def test_a_migration_that_is_cut_off_at_any_statement_is_done_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    statements = 0
+    while True:
+        path = tmp_path / f"{statements}.db"
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("pragma journal_mode = wal")
+        try:
+            migrations.migrate(Interrupted(connection, statements))  # type: ignore[arg-type]
+            done = True
+        except Killed:
+            done = False
+        connection.close()  # without a commit: to the file the same as a kill
+        assert records_in(path) == {}
+        if done:
+            break
+        statements += 1
+    assert statements > 8
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 0), False),
+    ],
+)
+def test_the_versions_with_the_wal_reset_bug(version: tuple[int, int, int], affected: bool) -> None:
+    warning = wal_reset_warning(version)
+    assert (warning is not None) is affected
+    assert warning is None or "WAL-reset bug" in warning
+
+
+def test_urls() -> None:
+    assert database_path("memory:") is None
+    assert database_path("sqlite:///var/tasks.db") == Path("var/tasks.db")
+    assert database_path("sqlite:////srv/vera/tasks.db") == Path("/srv/vera/tasks.db")
+
+
+async def write_golden(path: Path) -> None:
+    """Write the tasks of a golden database; dump it with `sqlite3 FILE .dump`."""
+    store = SqliteStore(path, result_ttl_s=1e9, max_bytes=1 << 30)
+    async with opened(store):
+        writer = Writer(store)
+        writer.add(make_task("queued", tags=("x", "y"), metadata=b'{"k":1}'))
+        for name in ("running", "again", "completed", "failed", "cancelled"):
+            writer.add(make_task(name))
+            writer.start(name)
+        writer.requeue("again", output=KILOBYTE * 3)
+        writer.finish("completed", result=b'{"a":[1]}', output=b"said")
+        writer.finish("failed", status=Status.FAILED, result=None, failure=BOOM)
+        writer.finish("cancelled", status=Status.CANCELLED, result=None, failure=BOOM)
+        await writer.settled()
+        assert len((await store.page(Query())).records) == 6
+
+
+def test_the_golden_database_is_what_is_written_today(tmp_path: Path) -> None:
+    asyncio.run(write_golden(tmp_path / "new" / "tasks.db"))
+    restore(GOLDEN[-1], tmp_path / "golden.db")
+    assert records_in(tmp_path / "new" / "tasks.db") == records_in(tmp_path / "golden.db")
