@@ -17,9 +17,10 @@ from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
 from vera_supervisor.drain_rate import DrainRate
 from vera_supervisor.journal import Journal
+from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
-from vera_supervisor.scheduler import LiveTask, Scheduler
+from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task

@@ -61,7 +61,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
-        scheduler.policy = policy(config, catalogue)
+        scheduler.obey(policy(config, catalogue))
         host = Host()
         pulse = Pulse(host, dispatcher, clock)
         services = Services(
@@ -138,6 +138,8 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         aging_step_s=config.queue.aging_step,
         crash_retries=config.limits.crash_retries,
         at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
+        max_concurrency={} if catalogue is None else catalogue.max_concurrency,
+        functions=None if catalogue is None else catalogue.names,
     )
 
 
