@@ -27,6 +27,7 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.restart import take_up
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy, Scheduler
 from vera_supervisor.slot import Limits
@@ -62,6 +63,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.obey(policy(config, catalogue))
+        await take_up(store, dispatcher, clock)
         host = Host()
         pulse = Pulse(host, dispatcher, clock)
         services = Services(
