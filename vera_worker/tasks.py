@@ -29,6 +29,15 @@ class Isolation(StrEnum):
     SANDBOXED = "sandboxed"
 
 
+class OnDependencyFailure(StrEnum):
+    """What becomes of a task when one that it depends on does not complete."""
+
+    #: It fails as well, without having run.
+    FAIL = "fail"
+    #: It runs all the same.
+    RUN = "run"
+
+
 class Cause(StrEnum):
     """Why an attempt ended badly."""
 
@@ -61,6 +70,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     #: Not to be started before, and not after; seconds since the epoch.
     run_at: float | None = None
     expires_at: float | None = None
+    #: Ids of older tasks that must have ended before it starts, and what if one does not complete.
+    depends_on: tuple[str, ...] = ()
+    on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     tags: tuple[str, ...] = ()
     #: Any JSON, as it was sent.
     metadata: bytes | None = None

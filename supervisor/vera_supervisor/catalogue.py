@@ -42,6 +42,20 @@ class Catalogue:
         return self._functions.get(name)
 
     @property
+    def names(self) -> frozenset[str]:
+        """Names of all functions."""
+        return frozenset(self._functions)
+
+    @property
+    def max_concurrency(self) -> dict[str, int]:
+        """How many attempts may run at once, by the functions for which that is limited."""
+        return {
+            f.info.name: f.limits.max_concurrency
+            for f in self
+            if f.limits.max_concurrency is not None
+        }
+
+    @property
     def at_most_once(self) -> frozenset[str]:
         """Names of the functions that must never be started twice."""
         return frozenset(f.info.name for f in self if not f.info.options.idempotent)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -17,9 +17,10 @@ from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
 from vera_supervisor.drain_rate import DrainRate
 from vera_supervisor.journal import Journal
+from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
-from vera_supervisor.scheduler import LiveTask, Scheduler
+from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.lifecycle import Status
@@ -112,9 +113,30 @@ class Dispatcher:
         """Have `task` accepted or refused; returns once it is stored."""
         reach(FaultPoint.SUBMISSION_READ)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        ended = await self._ended_before(task) if task.depends_on else {}
         self._answers.setdefault((task.task_id, task.digest), []).append(future)
-        self.post(ev.Submitted(task, delay_s, expires_in_s))
+        self.post(ev.Submitted(task, delay_s, expires_in_s, ended))
         return await future
+
+    async def _ended_before(self, task: Task) -> Mapping[str, Status]:
+        """Return how those of the tasks that `task` depends on ended that are not live."""
+        if await self._store.get(task.task_id) is not None:
+            # Sent again: it was checked the first time, and the store may have forgotten some.
+            return dict.fromkeys(task.depends_on, Status.COMPLETED)
+        return await self.ended(task.depends_on)
+
+    async def ended(self, task_ids: Collection[str]) -> Mapping[str, Status]:
+        """Return how those of these tasks ended that are not live; unknown ones are left out."""
+        ended: dict[str, Status] = {}
+        looked_up: set[str] = set()
+        # What was live may have ended while another one was looked up.
+        while unknown := [t for t in task_ids if t not in looked_up | self.scheduler.live.keys()]:
+            for task_id in unknown:
+                looked_up.add(task_id)
+                record = await self._store.get(task_id)
+                if record is not None and record.ended:
+                    ended[task_id] = record.status
+        return ended
 
     async def cancel(self, task_id: str) -> Record | None:
         """Cancel a task and return its record once it has ended; None where there is none.
@@ -161,6 +183,7 @@ class Dispatcher:
             attempt=live.attempt,
             started_at=started_at,
             failure=live.failure if live.told is Status.QUEUED else None,
+            spent=live.spent,
         )
 
     async def output(self, task_id: str) -> bytes | None:

@@ -17,6 +17,8 @@ class Refusal(StrEnum):
     #: Another task has that id.
     CONFLICT = "conflict"
     STORE = "store"
+    #: It depends on a task that there is not.
+    DEPENDENCY = "dependency"
     #: The task has ended, or there is none of that id.
     TOO_LATE = "too_late"
 

@@ -1,11 +1,15 @@
 """What can happen to the scheduler: its inputs, one frozen type each."""
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
 
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, Progress, Record, Task
+
+_NONE: Mapping[str, Status] = {}
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False):
@@ -18,6 +22,8 @@ class Submitted(_Event, frozen=True):
     task: Task
     delay_s: float = 0.0
     expires_in_s: float | None = None
+    #: How those of the tasks that it depends on ended that are not live any more.
+    ended: Mapping[str, Status] = _NONE
 
 
 class Saved(_Event, frozen=True):
@@ -32,6 +38,20 @@ class SaveFailed(_Event, frozen=True):
 
     effect: AddTask | StartAttempt | RequeueTask | FinishTask
     reason: str
+
+
+class Recovered(_Event, frozen=True):
+    """The store holds these tasks, which have not ended, from an earlier run of the worker.
+
+    They come in order of acceptance, in one event or several; `more` says that others follow, and
+    nothing is started before the last. `wall` is the present time in seconds since the epoch.
+    """
+
+    records: tuple[Record, ...]
+    wall: float
+    more: bool
+    #: How those of the tasks that they depend on ended that the store still knows as ended.
+    ended: Mapping[str, Status] = _NONE
 
 
 class CancelAsked(_Event, frozen=True):
@@ -104,6 +124,7 @@ class InterruptAsked(_Event, frozen=True):
 
 Event: TypeAlias = (
     Submitted
+    | Recovered
     | Saved
     | SaveFailed
     | CancelAsked

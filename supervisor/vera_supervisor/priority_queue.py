@@ -3,6 +3,10 @@
 Every item has a static key, `time of arrival + rank x step`, and the smallest key goes first. So an
 item of one class lower is overtaken only by those that arrive within `step` seconds after it, and
 keys never change while time passes: no re-sorting, and a position that is exact.
+
+Items may belong to a group. A group can be closed: its items keep their places and their positions,
+and `pop` passes them over. So nobody waits behind one who may not go, and nobody is moved about.
+The cost of a pop grows with the number of groups, not with that of the items passed over.
 """
 
 import math
@@ -16,147 +20,229 @@ class PriorityQueue(Generic[T]):
     """Items ordered by class and arrival; `step_s` = 0 means strict classes."""
 
     def __init__(self, classes: int, step_s: float) -> None:
-        self._lanes: list[_Lane[T]] = [_Lane() for _ in range(classes)]
         self._step_s = step_s
-        #: How many items wait; read far more often than it changes.
+        self._ungrouped: _Line[T] = _Line(classes)
+        self._groups: dict[str, _Line[T]] = {}
+        #: Those whose items may go.
+        self._open = [self._ungrouped]
+        #: The largest key of each class so far.
+        self._newest = [-math.inf] * classes
+        #: For each class, the last key asked for that was not the largest, and what was given.
+        self._asked = [-math.inf] * classes
+        self._given = [-math.inf] * classes
+        #: How many items wait, and how many of them may go; read far more often than they change.
         self.length = 0
+        self.ready = 0
 
     def __len__(self) -> int:
         return self.length
 
     def lengths(self) -> list[int]:
         """Return how many items wait in each class, most urgent first."""
-        return [len(lane) for lane in self._lanes]
+        lines = (self._ungrouped, *self._groups.values())
+        return [sum(map(len, lanes)) for lanes in zip(*(line.lanes for line in lines), strict=True)]
 
-    def push(self, item: T, rank: int, arrived_at: float) -> float:
+    def push(self, item: T, rank: int, arrived_at: float, group: str | None = None) -> float:
         """Put `item` in its place and return its key, which `remove` and `position` take."""
-        self.length += 1
-        return self._lanes[rank].insert(arrived_at + rank * self._step_s, item)
+        key = arrived_at + rank * self._step_s
+        if key > self._newest[rank]:  # the usual case: it came last
+            self._newest[rank] = key
+            line = self._ungrouped if group is None else self._line(group)
+            line.lanes[rank].append(key, item)
+            line.length += 1
+            self.length += 1
+            if not line.closed:
+                self.ready += 1
+            return key
+        asked = key
+        if key == self._asked[rank]:  # of one moment: it goes after all others of that moment
+            key = math.nextafter(self._given[rank], math.inf)
+        self._asked[rank], self._given[rank] = asked, self.put_back(item, rank, key, group)
+        return self._given[rank]
 
-    def put_back(self, item: T, rank: int, key: float) -> float:
+    def put_back(self, item: T, rank: int, key: float, group: str | None = None) -> float:
         """Put an item that was taken out back where it was, and return its key."""
+        while self._taken(rank, key):
+            key = math.nextafter(key, math.inf)
+        self._newest[rank] = max(self._newest[rank], key)
+        line = self._ungrouped if group is None else self._line(group)
+        line.lanes[rank].insert(key, item)
+        line.length += 1
         self.length += 1
-        return self._lanes[rank].insert_at(key, item)
+        if not line.closed:
+            self.ready += 1
+        return key
 
     def pop(self) -> T:
-        """Take out the first item; raise IndexError when there is none."""
-        lane = self._first_lane()
-        if lane is None:
-            raise IndexError("pop from an empty queue")
+        """Take out the first item that may go; raise IndexError when there is none."""
+        line = self._first_line()
+        line.length -= 1
         self.length -= 1
-        return lane.pop()
+        self.ready -= 1
+        lane = line.lanes[line.first(self._step_s)]
+        return lane.take(lane.head)
 
     def peek(self) -> T:
-        """Return the first item and leave it there; raise IndexError when there is none."""
-        lane = self._first_lane()
-        if lane is None:
-            raise IndexError("peek into an empty queue")
-        return lane.first()
+        """Return the first item that may go, and leave it; raise IndexError when there is none."""
+        line = self._first_line()
+        return line.lanes[line.first(self._step_s)].first()
 
-    def remove(self, rank: int, key: float) -> T:
+    def remove(self, rank: int, key: float, group: str | None = None) -> T:
         """Take out the item of that class and key; raise KeyError when it is not there."""
-        item = self._lanes[rank].remove(key)
+        line = self._ungrouped if group is None else self._line(group)
+        item = line.lanes[rank].remove(key)
+        line.length -= 1
         self.length -= 1
+        if not line.closed:
+            self.ready -= 1
         return item
 
     def position(self, rank: int, key: float) -> int:
         """Return how many items go before the one of that class and key, plus one."""
-        ahead = self._lanes[rank].before(key)
-        for other, lane in enumerate(self._lanes):
-            if other == rank or not lane.keys:
-                continue
-            if self._step_s == 0:
-                ahead += len(lane) if other < rank else 0
-            else:  # of equal keys the higher class goes first
-                ahead += lane.up_to(key) if other < rank else lane.before(key)
+        ahead = self._ungrouped.ahead(rank, key, self._step_s)
+        if self._groups:
+            ahead += sum(line.ahead(rank, key, self._step_s) for line in self._groups.values())
         return ahead + 1
 
-    def _first_lane(self) -> "_Lane[T] | None":
-        best: _Lane[T] | None = None
-        for lane in self._lanes:  # most urgent first, so it wins among equals
+    def close(self, group: str) -> None:
+        """Let no item of that group go until it is opened."""
+        line = self._line(group)
+        if not line.closed:
+            line.closed = True
+            self._open.remove(line)
+            self.ready -= line.length
+
+    def open(self, group: str) -> None:
+        """Let the items of that group go again."""
+        line = self._line(group)
+        if line.closed:
+            line.closed = False
+            self._open.append(line)
+            self.ready += line.length
+
+    def is_closed(self, group: str) -> bool:
+        """Return whether the items of that group may not go."""
+        line = self._groups.get(group)
+        return line is not None and line.closed
+
+    def _line(self, group: str) -> "_Line[T]":
+        line = self._groups.get(group)
+        if line is None:
+            line = self._groups[group] = _Line(len(self._newest))
+            self._open.append(line)
+        return line
+
+    def _taken(self, rank: int, key: float) -> bool:
+        lines = (self._ungrouped, *self._groups.values())
+        return any(line.lanes[rank].has(key) for line in lines)
+
+    def _first_line(self) -> "_Line[T]":
+        if not self.ready:
+            raise IndexError("an empty queue, or a closed one, has no first item")
+        if self._ungrouped.length == self.ready:
+            return self._ungrouped
+        step_s = self._step_s
+        return min((line for line in self._open if line.length), key=lambda line: line.head(step_s))
+
+
+class _Line(Generic[T]):
+    """The items of one group: a lane for each class."""
+
+    __slots__ = ("closed", "lanes", "length")
+
+    def __init__(self, classes: int) -> None:
+        self.lanes: list[_Lane[T]] = [_Lane() for _ in range(classes)]
+        self.length = 0
+        self.closed = False
+
+    def first(self, step_s: float) -> int:
+        """Return the class of the first item; there must be one."""
+        best, best_key = -1, math.inf
+        rank = -1
+        for lane in self.lanes:  # most urgent first, so it wins among equals
+            rank += 1
             if not lane.keys:
                 continue
-            if self._step_s == 0:
-                return lane
-            if best is None or lane.first_key() < best.first_key():
-                best = lane
+            if step_s == 0:
+                return rank
+            key = lane.keys[lane.head]
+            if key < best_key:
+                best, best_key = rank, key
         return best
+
+    def head(self, step_s: float) -> tuple[float, float]:
+        """Return what the first item is compared by with those of other lines."""
+        rank = self.first(step_s)
+        key = self.lanes[rank].first_key()
+        return (rank, key) if step_s == 0 else (key, rank)
+
+    def ahead(self, rank: int, key: float, step_s: float) -> int:
+        """Return how many items go before one of that class and key."""
+        ahead, other = 0, -1
+        for lane in self.lanes:
+            other += 1
+            if not lane.keys:
+                continue
+            if other == rank:
+                ahead += bisect_left(lane.keys, key, lane.head) - lane.head
+            elif step_s == 0:
+                ahead += len(lane) if other < rank else 0
+            else:  # of equal keys the higher class goes first
+                place = bisect_right if other < rank else bisect_left
+                ahead += place(lane.keys, key, lane.head) - lane.head
+        return ahead
 
 
 class _Lane(Generic[T]):
-    """One class: two parallel lists sorted by key, of which the first `_head` entries are gone."""
+    """One class: two parallel lists sorted by key, of which the first `head` entries are gone."""
 
-    __slots__ = ("_asked", "_given", "_head", "_items", "keys")
+    __slots__ = ("_items", "head", "keys")
 
     def __init__(self) -> None:
         self.keys: list[float] = []  # empty exactly when the lane is
         self._items: list[T] = []
-        self._head = 0
-        #: The last key that was asked for and not the last of all, and what was given instead.
-        self._asked = self._given = -math.inf
+        self.head = 0
 
     def __len__(self) -> int:
-        return len(self.keys) - self._head
+        return len(self.keys) - self.head
 
-    def insert(self, key: float, item: T) -> float:
-        keys = self.keys
-        if keys and key <= keys[-1]:
-            asked = key
-            if key == self._asked:  # of one moment: it goes after all others of that moment
-                key = math.nextafter(self._given, math.inf)
-            self._asked, self._given = asked, self.insert_at(key, item)
-            return self._given
-        keys.append(key)  # the usual case: it came last
+    def append(self, key: float, item: T) -> None:
+        self.keys.append(key)
         self._items.append(item)
-        return key
 
-    def insert_at(self, key: float, item: T) -> float:
-        key, index = self._free_key(key)
+    def insert(self, key: float, item: T) -> None:
+        index = bisect_left(self.keys, key, self.head)
         self.keys.insert(index, key)
         self._items.insert(index, item)
-        return key
 
-    def _free_key(self, key: float) -> tuple[float, int]:
-        """Return the smallest key from `key` on that nobody has, and its place."""
-        index = bisect_left(self.keys, key, self._head)
-        while index < len(self.keys) and self.keys[index] == key:
-            key = math.nextafter(key, math.inf)
-            index += 1
-        return key, index
+    def has(self, key: float) -> bool:
+        index = bisect_left(self.keys, key, self.head)
+        return index < len(self.keys) and self.keys[index] == key
 
     def first_key(self) -> float:
-        return self.keys[self._head]
+        return self.keys[self.head]
 
     def first(self) -> T:
-        return self._items[self._head]
-
-    def pop(self) -> T:
-        return self._take(self._head)
+        return self._items[self.head]
 
     def remove(self, key: float) -> T:
-        index = bisect_left(self.keys, key, self._head)
+        index = bisect_left(self.keys, key, self.head)
         if index == len(self.keys) or self.keys[index] != key:
             raise KeyError(key)
-        return self._take(index)
+        return self.take(index)
 
-    def _take(self, index: int) -> T:
+    def take(self, index: int) -> T:
         item = self._items[index]
-        if index == self._head:
+        if index == self.head:
             self._items[index] = None  # type: ignore[assignment] # lets the item go at once
-            self._head += 1
-            if self._head * 2 > len(self.keys):
-                del self.keys[: self._head], self._items[: self._head]
-                self._head = 0
+            self.head += 1
+            if self.head * 2 > len(self.keys):
+                del self.keys[: self.head], self._items[: self.head]
+                self.head = 0
         else:
             del self.keys[index], self._items[index]
-            if self._head == len(self.keys):
+            if self.head == len(self.keys):
                 self.keys.clear()
                 self._items.clear()
-                self._head = 0
+                self.head = 0
         return item
-
-    def before(self, key: float) -> int:
-        return bisect_left(self.keys, key, self._head) - self._head
-
-    def up_to(self, key: float) -> int:
-        return bisect_right(self.keys, key, self._head) - self._head

@@ -31,6 +31,8 @@ class Roster:
         self.size = size
         self.limits = limits
         self._slots: dict[int, Slot] = {}
+        #: How many there are; read after every event.
+        self.count = 0
         #: Free for a task, longest idle first; the last is the warmest, and takes the next task.
         self.idle: list[Slot] = []
         #: When an executor last got ready, took or ended a task, or passed a self-check.
@@ -42,7 +44,7 @@ class Roster:
         self._no_start_before = -math.inf
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return self.count
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots.values())
@@ -63,15 +65,10 @@ class Roster:
         return counts
 
     @property
-    def can_grow(self) -> bool:
-        """Whether there is a place for one more executor."""
-        return len(self._slots) < self.size.max_workers
-
-    @property
     def overfull(self) -> bool:
         """Whether there are more executors than there may be, as after a change of the maximum."""
         most = self.size.max_workers
-        return len(self._slots) > most and self._staying() > most
+        return self.count > most and self._staying() > most
 
     @property
     def failed_starts(self) -> int:
@@ -99,6 +96,7 @@ class Roster:
     def lost(self, slot: Slot, now: float) -> None:
         """The executor of `slot` is gone."""
         del self._slots[slot.slot_id]
+        self.count -= 1
         if slot.state is SlotState.IDLE:
             self.idle.remove(slot)
         if not slot.was_ready:
@@ -117,7 +115,7 @@ class Roster:
             alive += slot.state not in (SlotState.RETIRING, SlotState.KILLING)
             starting += slot.state is SlotState.STARTING
         wanted = max(self.size.min_workers - alive, waiting - len(self.idle) - starting)
-        wanted = min(wanted, self.size.max_workers - len(self))
+        wanted = min(wanted, self.size.max_workers - self.count)
         return [self._launch(now) for _ in range(wanted)]
 
     def shrink(self, now: float) -> list[Effect]:
@@ -137,6 +135,7 @@ class Roster:
     def _launch(self, now: float) -> Effect:
         slot = Slot(self._next_id, now, self.limits)
         self._slots[slot.slot_id] = slot
+        self.count += 1
         self._next_id += 1
         return Launch(slot.slot_id)
 
@@ -177,7 +176,7 @@ class Roster:
                 nearest = slot.deadline
         if self._no_start_before > -math.inf:
             nearest = min(nearest, self._no_start_before)
-        if self.idle and len(self._slots) > self.size.min_workers:
+        if self.idle and self.count > self.size.min_workers:
             farewell = self.idle[0].idle_since + self.size.idle_timeout_s
             if farewell < nearest and self._staying() > self.size.min_workers:
                 nearest = farewell

@@ -11,16 +11,25 @@ A task lives here from its submission until its end is stored:
 Only what the store has confirmed is told to clients: that a task is accepted, and how it ended.
 """
 
-import heapq
-import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
 import msgspec
 
 from vera_supervisor import events as ev
+from vera_supervisor.certificates import (
+    CANCELLED_IN_QUEUE,
+    EXPIRED,
+    WORKER_LOST,
+    crashed,
+    dependency_failed,
+    start_not_stored,
+    stopped,
+    with_tail,
+)
+from vera_supervisor.dependencies import Dependent
 from vera_supervisor.effects import (
     Accept,
     AddTask,
@@ -33,19 +42,17 @@ from vera_supervisor.effects import (
     RequeueTask,
     StartAttempt,
 )
-from vera_supervisor.priority_queue import PriorityQueue
+from vera_supervisor.live_task import LiveTask
+from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
 from vera_supervisor.roster import Roster, Size
 from vera_supervisor.slot import Limits, Slot, SlotState
+from vera_supervisor.waiting import Blocked, Waiting
 from vera_worker.lifecycle import Move, Status, after
-from vera_worker.tasks import RANK, Cause, Failure, Priority, Progress, Record, Spent, Task
+from vera_worker.tasks import Cause, Failure, Record, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
-#: So many cancelled tasks among the delayed ones are not worth clearing away.
-_FEW: Final = 64
-#: Longest piece of a task's output in its death certificate.
-OUTPUT_TAIL_BYTES: Final = 4096
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,63 +66,37 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     crash_retries: int
     #: Functions that must never be started twice.
     at_most_once: frozenset[str] = frozenset()
-
-
-class LiveTask(msgspec.Struct, kw_only=True):
-    """A task that has not ended, or whose end is not stored yet."""
-
-    task: Task
-    status: Status = Status.QUEUED
-    #: False until the store has it; it is no one's business before.
-    added: bool = False
-    attempt: int = 0
-    spent: Spent = Spent()
-    #: Its key in the queue; None while it is not there.
-    key: float | None = None
-    #: The key that it had there last.
-    place: float = 0.0
-    #: Where it waits for a delay to pass: until then.
-    delayed_until: float | None = None
-    expires_at: float = math.inf
-    slot_id: int | None = None
-    accepted_at: float = 0.0
-    started_at: float | None = None
-    #: Seconds that its last attempt took, once that has ended.
-    ran_s: float | None = None
-    #: A client wants it to end: it is not tried again.
-    unwanted: bool = False
-    progress: Progress | None = None
-    #: How its last attempt ended, if badly.
-    failure: Failure | None = None
-
-    @property
-    def told(self) -> Status:
-        """What clients may know: an end only once it is stored, and then the task is not here."""
-        return Status.QUEUED if self.status is Status.QUEUED else Status.RUNNING
+    #: Attempts that may run at once, by the functions for which that is limited.
+    max_concurrency: Mapping[str, int] = {}
+    #: The functions that the executors offer; None while that is not known.
+    functions: frozenset[str] | None = None
 
 
 class Scheduler:
     """Owns all live tasks, the queue and the roster of executors."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
-        self.policy = policy
         self.roster = Roster(policy.size, policy.limits)
-        self.queue: PriorityQueue[LiveTask] = PriorityQueue(len(Priority), policy.aging_step_s)
+        self.waiting = Waiting(policy.aging_step_s)
+        self.queue = self.waiting.queue
         self.live: dict[str, LiveTask] = {}
+        #: How many tasks run now.
+        self.running = 0
+        #: How many tasks wait, wherever that is, or are being stored.
+        self.queued = 0
         self.draining = False
         #: No executor is started until work is resumed.
         self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
         self._rng = rng
-        self._delayed: list[tuple[float, int, LiveTask]] = []
-        self._delayed_count = 0
         self._unsaved: deque[tuple[float, RequeueTask | FinishTask]] = deque()
-        self._adding = 0
-        self._running = 0
-        self._sequence = 0
+        #: While tasks of an earlier run are taken up.
+        self._recovery: Recovery | None = None
+        self.obey(policy)
         self._handlers: dict[type, Callable[[Any, float], list[Effect]]] = {
             ev.Submitted: self._submitted,
+            ev.Recovered: self._recovered,
             ev.Saved: self._saved,
             ev.SaveFailed: self._save_failed,
             ev.CancelAsked: self._cancel_asked,
@@ -133,43 +114,40 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        if self.queue.length and self.roster.idle and not self.draining:
+        queue, roster = self.queue, self.roster
+        if queue.ready and roster.idle and not self._held:
             self._dispatch(effects, now)
-        if self.roster.can_grow and not self.stopping:
-            effects += self.roster.grow(0 if self.draining else self.queue.length, now)
+        if roster.count < roster.size.max_workers and not self.stopping:
+            effects += roster.grow(0 if self._held else queue.ready, now)
         return effects
+
+    def obey(self, policy: Policy) -> None:
+        """Go by `policy` from now on; to be called while nothing runs and nothing waits."""
+        self.policy = policy
+        self.waiting.max_concurrency = policy.max_concurrency
+
+    @property
+    def _held(self) -> bool:
+        """Whether nothing may start now."""
+        return self.draining or self._recovery is not None
 
     # What others may read.
 
-    @property
-    def running(self) -> int:
-        """How many tasks run now."""
-        return self._running
-
-    @property
-    def queued(self) -> int:
-        """How many accepted tasks wait: in the queue, for a delay, or to be stored."""
-        return self.queue.length + self._delayed_count + self._adding
-
     def position(self, live: LiveTask) -> int | None:
         """Return the place of a waiting task in the queue, from 1."""
-        if live.key is None:
-            return None
-        return self.queue.position(RANK[live.task.priority], live.key)
+        return self.waiting.position(live)
 
-    def blocked_by(self, live: LiveTask) -> str | None:
+    def blocked_by(self, live: LiveTask) -> Blocked | None:
         """Return what keeps a waiting task from running."""
         if live.status is not Status.QUEUED:
             return None
-        if self.draining:
-            return "draining"
-        return "executors" if live.delayed_until is None else "delay"
+        return Blocked.DRAINING if self.draining else self.waiting.blocked_by(live)
 
     def next_wakeup(self) -> float:
         """Return when TimePassed will next be of use; infinity for never."""
         nearest = self.roster.next_deadline()
-        if self._delayed:
-            nearest = min(nearest, self._delayed[0][0])
+        if self.waiting.delayed:
+            nearest = min(nearest, self.waiting.delayed[0][0])
         if self._unsaved:
             nearest = min(nearest, self._unsaved[0][0])
         return nearest
@@ -189,24 +167,43 @@ class Scheduler:
         if self.queued >= self.policy.queue_size:
             detail = f"the queue is full ({self.policy.queue_size} tasks)"
             return [Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)]
-        self.live[task.task_id] = LiveTask(task=task, accepted_at=now)
-        self._adding += 1
+        for other in task.depends_on:
+            if other not in self.live and other not in event.ended:
+                detail = f"depends_on: there is no task {other!r}"
+                return [Refuse(task.task_id, Refusal.DEPENDENCY, detail, task.digest)]
+        self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
+        self.queued += 1
+        if task.depends_on:
+            self._depend(live, event.ended, now + event.delay_s)
         return [AddTask(task, event.delay_s, event.expires_in_s)]
 
     def _added(self, effect: AddTask, event: ev.Saved, now: float) -> list[Effect]:
-        live = self.live[effect.task.task_id]
-        self._adding -= 1
+        task = effect.task
+        live = self.live[task.task_id]
         known = event.existing
-        if known is not None and not _never_begun(known, live.task):
-            del self.live[effect.task.task_id]
-            return [self._known(known.task, effect.task, known.status)]
+        if known is not None and not _never_begun(known, task):
+            forgotten = self._forget(live, known.status, now)
+            return [self._known(known.task, task, known.status), *forgotten]
         live.added = True
         if effect.expires_in_s is not None:
             live.expires_at = live.accepted_at + effect.expires_in_s
-        self._wait(live, live.accepted_at + effect.delay_s, now)
-        position = self.position(live)
+        settled: list[Effect] = []
+        if not task.depends_on:
+            self._wait(live, live.accepted_at + effect.delay_s, now, live.accepted_at)
+        elif (dependent := self.waiting.dependencies[task.task_id]).settled:
+            settled = self._settle(dependent, now)
+        position = self.waiting.position(live)
         before = known is not None
-        return [Accept(live.task.task_id, Status.QUEUED, position, before, live.task.digest)]
+        return [Accept(task.task_id, Status.QUEUED, position, before, task.digest), *settled]
+
+    def _forget(self, live: LiveTask, status: Status, now: float) -> list[Effect]:
+        """A submission came to nothing: a task of its id is none of ours, or `status` already."""
+        task = live.task
+        del self.live[task.task_id]
+        self.queued -= 1
+        if task.depends_on:
+            self.waiting.dependencies.remove(task.task_id)
+        return self._tell_dependents(task.task_id, status, now)
 
     def _known(self, known: Task, task: Task, status: Status) -> Effect:
         if known.digest != task.digest:
@@ -221,18 +218,92 @@ class Scheduler:
         if live is None or not live.added or live.status not in (Status.QUEUED, Status.RUNNING):
             return [Refuse(event.task_id, Refusal.TOO_LATE, "the task has ended")]
         if live.status is Status.QUEUED:
-            self._leave_queue(live)
-            failure = Failure(cause=Cause.CANCELLED, message="cancelled while it was queued")
-            return [self._finish(live, Move.CANCEL, None, failure, b"")]
+            self.waiting.leave(live)
+            return [self._finish(live, Move.CANCEL, None, CANCELLED_IN_QUEUE, b"")]
         live.unwanted = True
         return self._slot_of(live).stop(Cause.CANCELLED, now, self.policy.limits)
+
+    # Tasks that an earlier run left.
+
+    def _recovered(self, event: ev.Recovered, now: float) -> list[Effect]:
+        if self._recovery is None:
+            self._recovery = Recovery(now, event.wall)
+        recovery, effects = self._recovery, list[Effect]()
+        for record in event.records:
+            live, ready_at = recovery.take_up(record)
+            self.live[live.task.task_id] = live
+            functions = self.policy.functions
+            if functions is not None and live.task.function not in functions:
+                self.queued += 1
+                self.waiting.park(live)
+            elif record.status is Status.RUNNING:
+                live.status = Status.RUNNING
+                self.running += 1
+                if live.task.function in self.policy.max_concurrency:
+                    self.waiting.begin(live.task.function)
+                effects += self._end_badly(live, WORKER_LOST, b"", now)
+            else:
+                self.queued += 1
+                effects += self._take_up_waiting(live, event, ready_at, now)
+        if not event.more:
+            # All at once: so each comes to the end of its class, whatever order they were read in.
+            for live in recovery.in_order():
+                self.waiting.enqueue(live, live.place)
+            self._recovery = None
+        return effects
+
+    def _take_up_waiting(
+        self, live: LiveTask, event: ev.Recovered, ready_at: float, now: float
+    ) -> list[Effect]:
+        assert self._recovery is not None
+        if live.task.depends_on and not live.attempt:
+            # One that the store has forgotten had ended well: else this task would have as well.
+            dependent = self._depend(live, event.ended, ready_at)
+            if not dependent.settled:
+                return []
+            if dependent.failed is not None:
+                return self._settle(dependent, now)
+            self.waiting.leave(live)
+        if ready_at > now:
+            self.waiting.delay(live, ready_at)
+        else:
+            self._recovery.line_up(live)
+        return []
+
+    # Tasks that depend on others.
+
+    def _depend(self, live: LiveTask, ended: Mapping[str, Status], ready_at: float) -> Dependent:
+        others = live.task.depends_on
+        awaited = [task_id for task_id in others if task_id in self.live]
+        dependent = self.waiting.dependencies.add(live, awaited, ready_at)
+        for task_id in others:
+            if task_id in ended and task_id not in self.live:
+                dependent.learn(task_id, ended[task_id])
+        return dependent
+
+    def _tell_dependents(self, task_id: str, status: Status, now: float) -> list[Effect]:
+        """Let those who waited for a task run, or fail, now that it has ended."""
+        effects: list[Effect] = []
+        for dependent in self.waiting.dependencies.ended(task_id, status):
+            if dependent.live.added and dependent.settled:
+                effects += self._settle(dependent, now)
+        return effects
+
+    def _settle(self, dependent: Dependent, now: float) -> list[Effect]:
+        live = dependent.live
+        self.waiting.leave(live)
+        if dependent.failed is None:
+            self._wait(live, dependent.ready_at, now, now)
+            return []
+        failure = dependency_failed(*dependent.failed)
+        return [self._finish(live, Move.FAIL, None, failure, b"")]
 
     # What the store says.
 
     def _saved(self, event: ev.Saved, now: float) -> list[Effect]:
         effect = event.effect
         if type(effect) is FinishTask:
-            return [self._announce(effect)]
+            return self._announce(effect, now)
         if type(effect) is AddTask:
             return self._added(effect, event, now)
         if type(effect) is StartAttempt:
@@ -242,9 +313,9 @@ class Scheduler:
     def _save_failed(self, event: ev.SaveFailed, now: float) -> list[Effect]:
         match event.effect:
             case AddTask(task=task):
-                del self.live[task.task_id]
-                self._adding -= 1
-                return [Refuse(task.task_id, Refusal.STORE, event.reason, task.digest)]
+                forgotten = self._forget(self.live[task.task_id], Status.FAILED, now)
+                refuse = Refuse(task.task_id, Refusal.STORE, event.reason, task.digest)
+                return [refuse, *forgotten]
             case StartAttempt() as effect:
                 return self._start_not_stored(effect, event.reason, now)
             case FinishTask() | RequeueTask() as effect:
@@ -289,14 +360,17 @@ class Scheduler:
         if slot.state is not SlotState.BUSY:
             return self._not_sent(live, slot, now)
         self.roster.rest(slot, now)
-        failure = Failure(cause=Cause.INTERRUPTED, message=f"its start was not stored: {reason}")
+        failure = start_not_stored(reason)
         return [self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
 
-    def _announce(self, effect: FinishTask) -> Effect:
+    def _announce(self, effect: FinishTask, now: float) -> list[Effect]:
         live = self.live.pop(effect.task_id)
         started = live.started_at
         waited_s = None if started is None else started - live.accepted_at
-        return Announce(live.task, effect.status, effect.failure, waited_s, live.ran_s)
+        announce = Announce(live.task, effect.status, effect.failure, waited_s, live.ran_s)
+        if effect.task_id not in self.waiting.dependencies.awaited:
+            return [announce]
+        return [announce, *self._tell_dependents(effect.task_id, effect.status, now)]
 
     # What executors say.
 
@@ -349,26 +423,14 @@ class Scheduler:
             return []
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
-        lost = Failure(
-            cause=Cause.CRASHED,
-            message=event.message,
-            exit_code=event.exit_code,
-            signal=event.signal,
-            stack=event.stack,
-            duration_s=live.ran_s,
-        )
+        lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
 
     # Time.
 
     def _time_passed(self, event: ev.TimePassed, now: float) -> list[Effect]:
-        while self._delayed and self._delayed[0][0] <= now:
-            _, _, live = heapq.heappop(self._delayed)
-            if live.delayed_until is not None:  # else it was cancelled meanwhile
-                self._delayed_count -= 1
-                live.delayed_until = None
-                self._enqueue(live, now)
+        self.waiting.due(now)
         effects = self.roster.shrink(now) + self.roster.due(now)
         while self._unsaved and self._unsaved[0][0] <= now:
             effect = self._unsaved.popleft()[1]
@@ -398,38 +460,18 @@ class Scheduler:
 
     # The life of a task.
 
-    def _wait(self, live: LiveTask, ready_at: float, now: float) -> None:
+    def _wait(self, live: LiveTask, ready_at: float, now: float, arrived_at: float) -> None:
         if ready_at <= now:
-            self._enqueue(live, live.accepted_at if live.attempt == 0 else now)
-            return
-        live.delayed_until = ready_at
-        self._delayed_count += 1
-        self._sequence += 1
-        heapq.heappush(self._delayed, (ready_at, self._sequence, live))
-
-    def _enqueue(self, live: LiveTask, arrived_at: float) -> None:
-        live.key = live.place = self.queue.push(live, RANK[live.task.priority], arrived_at)
-
-    def _leave_queue(self, live: LiveTask) -> None:
-        if live.key is not None:
-            self.queue.remove(RANK[live.task.priority], live.key)
-            live.key = None
-        elif live.delayed_until is not None:
-            live.delayed_until = None
-            self._delayed_count -= 1
-            if len(self._delayed) > 2 * self._delayed_count + _FEW:
-                self._delayed = [
-                    entry for entry in self._delayed if entry[2].delayed_until is not None
-                ]
-                heapq.heapify(self._delayed)
+            self.waiting.enqueue(live, arrived_at)
+        else:
+            self.waiting.delay(live, ready_at)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:
-        while self.queue.length and self.roster.idle:
+        while self.queue.ready and self.roster.idle:
             live = self.queue.pop()
             live.key = None
             if live.expires_at <= now:
-                failure = Failure(cause=Cause.EXPIRED, message="its time to start had passed")
-                effects.append(self._finish(live, Move.FAIL, None, failure, b""))
+                effects.append(self._finish(live, Move.FAIL, None, EXPIRED, b""))
             else:
                 self._start(live, effects, now)
 
@@ -440,7 +482,10 @@ class Scheduler:
         live.slot_id = slot.slot_id
         live.started_at = now
         live.ran_s = live.progress = None
-        self._running += 1
+        self.queued -= 1
+        self.running += 1
+        if task.function in self.policy.max_concurrency:
+            self.waiting.begin(task.function)
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         once = task.function in self.policy.at_most_once
         effects.append(StartAttempt(task.task_id, live.attempt, acknowledge=once))
@@ -449,25 +494,14 @@ class Scheduler:
 
     def _stopped(self, live: LiveTask, why: Cause, seen: Failure | None, now: float) -> Failure:
         """Return the certificate of an attempt that we ended ourselves."""
-        messages = {
-            Cause.TIMEOUT: f"it did not end within its timeout of {live.task.timeout_s:g} s",
-            Cause.CANCELLED: "cancelled while it ran",
-            Cause.INTERRUPTED: "the worker stopped while it ran",
-        }
-        changes: dict[str, Any] = {"cause": why, "message": messages[why]}
-        if why is Cause.TIMEOUT:
-            changes["timeout_s"] = live.task.timeout_s
-        if live.started_at is not None:
-            changes["duration_s"] = now - live.started_at
-        return msgspec.structs.replace(seen or Failure(cause=why, message=""), **changes)
+        ran_s = None if live.started_at is None else now - live.started_at
+        return stopped(why, live.task, seen, ran_s)
 
     def _end_badly(
         self, live: LiveTask, failure: Failure, output: bytes, now: float
     ) -> list[Effect]:
         """An attempt ended with `failure`: try again or give up."""
-        tail = output[-OUTPUT_TAIL_BYTES:].decode("utf-8", "replace")
-        failure = msgspec.structs.replace(failure, output_tail=tail or None)
-        live.failure = failure
+        live.failure = failure = with_tail(failure, output)
         if live.unwanted:
             return [self._finish(live, Move.CANCEL, None, failure, output)]
         if live.task.function in self.policy.at_most_once:
@@ -483,14 +517,14 @@ class Scheduler:
         self, live: LiveTask, failure: Failure, delay: float, output: bytes, now: float
     ) -> Effect:
         live.status = after(live.status, Move.REQUEUE)
-        live.slot_id = None
-        self._running -= 1
+        self._leave_slot(live)
+        self.queued += 1
         if failure.cause is Cause.INTERRUPTED:
             live.attempt -= 1  # it was no fault of the task, which keeps its place
         if failure.cause is Cause.INTERRUPTED and not delay:
-            live.key = self.queue.put_back(live, RANK[live.task.priority], live.place)
+            self.waiting.put_back(live)
         else:
-            self._wait(live, now + delay, now)
+            self._wait(live, now + delay, now, now if live.attempt else live.accepted_at)
         return RequeueTask(live.task.task_id, live.attempt, failure, delay, output, live.spent)
 
     def _finish(
@@ -502,11 +536,18 @@ class Scheduler:
         output: bytes,
     ) -> Effect:
         if live.status is Status.RUNNING:
-            self._running -= 1
+            self._leave_slot(live)
+        else:
+            self.queued -= 1
         live.status = after(live.status, move)
-        live.slot_id = None
         task_id = live.task.task_id
         return FinishTask(task_id, live.attempt, live.status, result, failure, output)
+
+    def _leave_slot(self, live: LiveTask) -> None:
+        live.slot_id = None
+        self.running -= 1
+        if live.task.function in self.policy.max_concurrency:
+            self.waiting.end(live.task.function)
 
     def _slot_of(self, live: LiveTask) -> Slot:
         assert live.slot_id is not None, live

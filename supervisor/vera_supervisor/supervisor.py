@@ -27,6 +27,7 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.restart import take_up
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy, Scheduler
 from vera_supervisor.slot import Limits
@@ -79,7 +80,8 @@ async def _serve(
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
-        scheduler.policy = policy(config, catalogue)
+        scheduler.obey(policy(config, catalogue))
+        await take_up(store, dispatcher, clock)
         host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock)
         services = Services(
@@ -161,6 +163,8 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         aging_step_s=config.queue.aging_step,
         crash_retries=config.limits.crash_retries,
         at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
+        max_concurrency={} if catalogue is None else catalogue.max_concurrency,
+        functions=None if catalogue is None else catalogue.names,
     )
 
 

@@ -1,6 +1,7 @@
 """A scheduler with a clock in hand and a store that obeys: what examples are told with."""
 
 from collections import deque
+from collections.abc import Mapping
 from random import Random
 from typing import Any, TypeVar
 
@@ -9,12 +10,16 @@ from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import Slot
-from vera_worker.tasks import Cause, Failure
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Cause, Failure, Record
 
 E = TypeVar("E")
 
 #: The writes that the store acknowledges.
 Write = fx.AddTask | fx.StartAttempt | fx.RequeueTask | fx.FinishTask
+
+#: What the wall clock says when tasks of an earlier run are taken up.
+WALL = 1.0e9 + 500.0
 
 #: More wake-ups at one moment than this, and the scheduler spins.
 MOST_WAKEUPS_AT_ONCE = 8
@@ -85,9 +90,23 @@ class Desk:
         *,
         delay_s: float = 0.0,
         expires_in_s: float | None = None,
+        ended: Mapping[str, Status] | None = None,
         **task: Any,
     ) -> list[fx.Effect]:
-        return self.tell(ev.Submitted(make_task(task_id, **task), delay_s, expires_in_s))
+        new = make_task(task_id, **task)
+        return self.tell(ev.Submitted(new, delay_s, expires_in_s, ended or {}))
+
+    def recover(
+        self, *records: Record, ended: Mapping[str, Status] | None = None
+    ) -> list[fx.Effect]:
+        """Take up records of an earlier run, one by one."""
+        effects: list[fx.Effect] = []
+        for record in records:
+            effects += self.tell(ev.Recovered((record,), WALL, more=True, ended=ended or {}))
+        return effects + self.tell(ev.Recovered((), WALL, more=False))
+
+    def blocked_by(self, task_id: str) -> str | None:
+        return self.scheduler.blocked_by(self.scheduler.live[task_id])
 
     def cancel(self, task_id: str) -> list[fx.Effect]:
         return self.tell(ev.CancelAsked(task_id))

@@ -49,7 +49,7 @@ def test_it_grows_with_what_waits_but_not_twice_for_the_same() -> None:
     assert len(roster.grow(3, 0.0)) == 3
     assert roster.grow(3, 0.0) == []
     assert len(roster.grow(9, 0.0)) == 1
-    assert not roster.can_grow
+    assert roster.count == roster.size.max_workers
     assert roster.grow(9, 0.0) == []
 
 

@@ -118,7 +118,7 @@ def test_cancelled_delayed_tasks_leave_nothing_behind() -> None:
     for number in range(1000):
         desk.submit(f"{number}", delay_s=1e6 - number)
         desk.cancel(f"{number}")
-    assert len(desk.scheduler._delayed) < 100
+    assert len(desk.scheduler.waiting.delayed) < 100
     desk.submit("kept", delay_s=5.0)
     assert desk.scheduler.queued == 1
     assert desk.scheduler.next_wakeup() == desk.now + 5.0

@@ -15,6 +15,11 @@ DECIDING = [
         SUPERVISOR / f"{name}.py"
         for name in (
             "scheduler",
+            "waiting",
+            "recovery",
+            "dependencies",
+            "live_task",
+            "certificates",
             "roster",
             "slot",
             "retry",

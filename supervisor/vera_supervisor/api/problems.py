@@ -35,6 +35,7 @@ STATUS_OF_REFUSAL = {
     Refusal.DRAINING: 503,
     Refusal.STORE: 503,
     Refusal.CONFLICT: 409,
+    Refusal.DEPENDENCY: 422,
     Refusal.TOO_LATE: 409,
 }
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
-from vera_worker.tasks import Failure, Priority, Progress, Record
+from vera_worker.tasks import Failure, OnDependencyFailure, Priority, Progress, Record
 
 T = TypeVar("T")
 
@@ -56,6 +56,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     retry_delay: Seconds | None = None
     requirements: Requirements | None = None
+    depends_on: Annotated[list[TaskId], Meta(max_length=100)] = []
+    on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     tags: Annotated[list[Tag], Meta(max_length=32)] = []
     metadata: Raw = _NULL  # not `Raw | None`: msgspec then takes nothing but null
 
@@ -101,6 +103,7 @@ class RecordOut(msgspec.Struct, kw_only=True):
     max_retries: int
     worker_id: str
     tags: tuple[str, ...]
+    depends_on: tuple[str, ...]
     metadata: Raw | None
     progress: ProgressOut | None
     position: int | None
@@ -175,6 +178,7 @@ def record_out(
         max_retries=task.max_retries,
         worker_id=worker_id,
         tags=task.tags,
+        depends_on=task.depends_on,
         metadata=None if task.metadata is None else Raw(task.metadata),
         progress=None if progress is None else ProgressOut(progress.fraction, progress.message),
         position=position,

@@ -88,6 +88,8 @@ def make_task(submission: Submission, services: Services) -> Task:
         retry_delay_s=_first(submission.retry_delay, limits.retry_delay, 1.0),
         run_at=run_at,
         expires_at=None if submission.expires_at is None else submission.expires_at.timestamp(),
+        depends_on=tuple(dict.fromkeys(submission.depends_on)),
+        on_dependency_failure=submission.on_dependency_failure,
         tags=tuple(submission.tags),
         metadata=None if metadata is None else bytes(submission.metadata),
         digest=_digest(submission) if submission.task_id else b"",

@@ -1,0 +1,63 @@
+"""Death certificates of attempts, and of tasks that end without one: each in one sentence."""
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from vera_supervisor.events import ExecutorLost
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Cause, Failure, Task
+
+#: Longest piece of a task's output in its death certificate.
+OUTPUT_TAIL_BYTES: Final = 4096
+
+CANCELLED_IN_QUEUE: Final = Failure(cause=Cause.CANCELLED, message="cancelled while it was queued")
+EXPIRED: Final = Failure(cause=Cause.EXPIRED, message="its time to start had passed")
+WORKER_LOST: Final = Failure(cause=Cause.WORKER_LOST, message="the worker was lost while it ran")
+
+
+def stopped(why: Cause, task: Task, seen: Failure | None, duration_s: float | None) -> Failure:
+    """Return the certificate of an attempt that we ended ourselves; `seen` is how it went."""
+    messages = {
+        Cause.TIMEOUT: f"it did not end within its timeout of {task.timeout_s:g} s",
+        Cause.CANCELLED: "cancelled while it ran",
+        Cause.INTERRUPTED: "the worker stopped while it ran",
+    }
+    changes: dict[str, Any] = {"cause": why, "message": messages[why]}
+    if why is Cause.TIMEOUT:
+        changes["timeout_s"] = task.timeout_s
+    if duration_s is not None:
+        changes["duration_s"] = duration_s
+    return replace(seen or Failure(cause=why, message=""), **changes)
+
+
+def crashed(event: ExecutorLost, duration_s: float | None) -> Failure:
+    """Return the certificate of an attempt whose executor died under it."""
+    return Failure(
+        cause=Cause.CRASHED,
+        message=event.message,
+        exit_code=event.exit_code,
+        signal=event.signal,
+        stack=event.stack,
+        duration_s=duration_s,
+    )
+
+
+def start_not_stored(reason: str) -> Failure:
+    """Return the certificate of an attempt that was not sent off because nobody would know."""
+    return Failure(cause=Cause.INTERRUPTED, message=f"its start was not stored: {reason}")
+
+
+def dependency_failed(task_id: str, status: Status) -> Failure:
+    """Return the certificate of a task that never ran because another one did not complete."""
+    return Failure(
+        cause=Cause.CANCELLED,
+        type="DependencyFailed",
+        message=f"not started: it depends on task {task_id!r}, which is {status}",
+    )
+
+
+def with_tail(failure: Failure, output: bytes) -> Failure:
+    """Return a certificate with the last words of the attempt."""
+    tail = output[-OUTPUT_TAIL_BYTES:].decode("utf-8", "replace")
+    return replace(failure, output_tail=tail or None)

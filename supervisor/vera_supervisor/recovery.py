@@ -1,0 +1,56 @@
+"""Taking up the tasks that an earlier run of the worker left: from records to live tasks.
+
+Records come in the order in which their tasks were accepted. Their times are those of the wall
+clock, which may have jumped since; they are turned into times of this run's clock once, here.
+"""
+
+from operator import attrgetter
+
+from vera_supervisor.live_task import LiveTask
+from vera_worker.tasks import RANK, Record
+
+
+class Recovery:
+    """Lives while tasks are taken up; nothing is started before it is done."""
+
+    def __init__(self, now: float, wall: float) -> None:
+        self._now = now
+        self._offset = now - wall
+        #: For each class, the last arrival so far. The wall clock may have gone backwards, yet who
+        #: was accepted first has the first place.
+        self._latest = [-float("inf")] * len(RANK)
+        self._ready: list[LiveTask] = []
+
+    def take_up(self, record: Record) -> tuple[LiveTask, float]:
+        """Return the task of a record as live, and from when on it may start."""
+        task = record.task
+        rank = RANK[task.priority]
+        arrived_at = max(min(task.queued_at + self._offset, self._now), self._latest[rank])
+        self._latest[rank] = arrived_at
+        live = LiveTask(
+            task=task,
+            added=True,
+            attempt=record.attempt,
+            spent=record.spent,
+            place=arrived_at,
+            accepted_at=arrived_at,
+            failure=record.failure,
+        )
+        if task.expires_at is not None:
+            live.expires_at = task.expires_at + self._offset
+        if record.started_at is not None:
+            live.started_at = record.started_at + self._offset
+        ready_at = task.run_at if record.ready_at is None else record.ready_at
+        if ready_at is None:
+            return live, arrived_at
+        live.place = max(arrived_at, ready_at + self._offset)
+        return live, live.place
+
+    def line_up(self, live: LiveTask) -> None:
+        """Keep a task that may start for the end of the recovery."""
+        self._ready.append(live)
+
+    def in_order(self) -> list[LiveTask]:
+        """Return the tasks that may start in the order in which they had come to the queue."""
+        self._ready.sort(key=attrgetter("place"))
+        return self._ready
