@@ -17,6 +17,11 @@ class FaultPoint(StrEnum):
 
     #: A submission was read and checked; nobody has been told.
     SUBMISSION_READ = "submission_read"
+    #: In the store: before writes are committed, once they are and nobody knows, and before the log
+    #: is brought into the database.
+    COMMIT_BEGUN = "commit_begun"
+    COMMITTED = "committed"
+    CHECKPOINT_BEGUN = "checkpoint_begun"
     #: The store has a task that is not in the queue yet.
     TASK_STORED = "task_stored"
     #: The store was told of a start that no executor knows of.

@@ -18,7 +18,10 @@ EXECUTORS: Final = 2
 _ROOT: Final = Path(__file__).parents[2]
 #: A worker that has nothing to do or is gone is noticed after this.
 _SILENCE_S: Final = 5.0
-_DRAIN_POINTS: Final = frozenset({FaultPoint.DRAIN_BEGUN, FaultPoint.INTERRUPTED})
+#: Reached once the worker is told to stop.
+_POINTS_OF_THE_END: Final = frozenset(
+    {FaultPoint.DRAIN_BEGUN, FaultPoint.INTERRUPTED, FaultPoint.CHECKPOINT_BEGUN}
+)
 #: With this many tasks done, an executor that a fault point kills has been of some use.
 _MOST_PASSES: Final = 25
 
@@ -37,7 +40,7 @@ class KillLoop:
         """Start the worker, let clients talk to it, and have it killed: at `point`, or anywhere."""
         settings: dict[str, str] = {}
         if point is not None:
-            passes = 1 if point in _DRAIN_POINTS else self._random.randint(1, _MOST_PASSES)
+            passes = 1 if point in _POINTS_OF_THE_END else self._random.randint(1, _MOST_PASSES)
             settings[VARIABLE] = f"{point}:{passes}"
         stop = threading.Event()
         try:
@@ -53,7 +56,7 @@ class KillLoop:
                 self.clients.wait_for_answers(self._random.randint(1, 60), _SILENCE_S)
                 worker.process.kill()
             else:
-                if point in _DRAIN_POINTS:
+                if point in _POINTS_OF_THE_END:
                     self.clients.wait_for_answers(self._random.randint(1, 60), _SILENCE_S)
                     worker.process.terminate()
                 worker.process.wait(timeout=60)

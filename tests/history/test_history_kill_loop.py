@@ -1,0 +1,35 @@
+"""The real worker, killed again and again while clients submit: nothing accepted is lost."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.history.checker import Promises, breaches
+from tests.history.kill_loop import EXECUTORS, KillLoop
+from tests.support.rounds import rounds
+from vera_worker.fault_points import FaultPoint
+
+#: max_retries is 0, limits.crash_retries 2.
+MAX_ATTEMPTS = 3
+
+
+@pytest.mark.system
+@pytest.mark.timeout(300)
+@rounds(few=50, many=1000)
+def test_a_worker_killed_anywhere_keeps_its_promises(tmp_path: Path, rounds: int) -> None:
+    seed = random.randrange(2**32) if rounds > 50 else 20260101
+    loop = KillLoop(tmp_path, seed)
+    # Every other life ends at a named point, each of them in turn; the rest end anywhere.
+    points = list(FaultPoint)
+    for number in range(rounds):
+        loop.round(points[number // 2 % len(points)] if number % 2 else None)
+    history = loop.history()
+    promises = Promises(
+        at_most_once=frozenset({"noted_once"}),
+        max_attempts=MAX_ATTEMPTS,
+        max_running=EXECUTORS,
+        kills=loop.kills,
+    )
+    assert not loop.clients.errors + breaches(history, promises), f"seed {seed}"
+    assert sum(record.status == "completed" for record in history.kept) > rounds
