@@ -38,6 +38,7 @@ torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
 
 bench: $(READY)     ## measure this machine's limits and how near the worker comes to them
 	$(BIN)/python bench/limits.py
+	$(BIN)/python bench/store.py
 	$(BIN)/python bench/dispatch.py
 	$(BIN)/python bench/http.py
 
