@@ -129,9 +129,14 @@ class Scheduler:
     @property
     def _held(self) -> bool:
         """Whether nothing may start now."""
-        return self.draining or self._recovery is not None
+        return self.draining or self.recovering
 
     # What others may read.
+
+    @property
+    def recovering(self) -> bool:
+        """Whether tasks of an earlier run are still being taken up."""
+        return self._recovery is not None
 
     def position(self, live: LiveTask) -> int | None:
         """Return the place of a waiting task in the queue, from 1."""

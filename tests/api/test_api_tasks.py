@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 RECORD = {
     "task_id", "status", "payload", "priority", "queued_at", "started_at", "completed_at",
     "result", "error", "attempt", "max_retries", "worker_id", "tags", "metadata", "progress",
-    "position", "blocked_by", "failure",
+    "position", "blocked_by", "failure", "depends_on",
 }  # fmt: skip
 FAILURE = {
     "cause", "type", "message", "traceback", "exit_code", "signal", "timeout_s", "limit_mb",
@@ -308,3 +308,34 @@ def test_a_page_that_cannot_be_asked_for(node: WorkerProcess, query: str, field:
 
 def test_a_page_has_a_hard_cap(node: WorkerProcess) -> None:
     assert node.client.get("/tasks?limit=1e300").status_code == 200
+
+
+def test_a_task_starts_after_those_that_it_depends_on(worker: WorkerProcess) -> None:
+    first, second = new_id(), new_id()
+    with httpx.Client(base_url=worker.url) as http:
+        call = body("sleep", 0.2, task_id=first)
+        assert_json(http.post("/task/submit", json=call), 202)
+        call = body("noop", task_id=second, depends_on=[first])
+        assert_json(http.post("/task/submit", json=call), 202)
+        assert http.get(f"/task/{second}").json()["blocked_by"] in ("dependencies", None)
+        record = assert_json(http.get(f"/task/{second}?wait=30"), 200)
+        assert (record["status"], record["depends_on"]) == ("completed", [first])
+        assert http.get(f"/task/{first}").json()["completed_at"] <= record["started_at"]
+
+
+def test_a_task_fails_with_the_one_that_it_depends_on(worker: WorkerProcess) -> None:
+    with httpx.Client(base_url=worker.url) as http:
+        failed = http.post("/task/submit?wait=30", json=body("fail", "boom")).json()["task_id"]
+        call = body("noop", depends_on=[failed])
+        record = assert_json(http.post("/task/submit?wait=30", json=call), 200)
+        assert (record["status"], record["failure"]["cause"]) == ("failed", "cancelled")
+        assert repr(failed) in record["error"]
+        call = body("noop", depends_on=[failed], on_dependency_failure="run")
+        assert http.post("/task/submit?wait=30", json=call).json()["status"] == "completed"
+
+
+def test_a_task_cannot_depend_on_one_that_there_is_not(worker: WorkerProcess) -> None:
+    call = body("noop", depends_on=["never-seen"])
+    answer = httpx.post(f"{worker.url}/task/submit", json=call)
+    assert_problem(answer, 422)
+    assert "never-seen" in answer.json()["detail"]

@@ -49,6 +49,9 @@ class SlowStore:
     async def page(self, query: Query) -> Page:
         return await self.inner.page(query)
 
+    async def unended(self, after: int, limit: int) -> list[Record]:
+        return await self.inner.unended(after, limit)
+
     async def prune(self, now: float) -> int:
         return await self.inner.prune(now)
 

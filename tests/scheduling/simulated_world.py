@@ -17,7 +17,7 @@ from vera_supervisor import events as ev
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
 from vera_worker.lifecycle import TERMINAL, Status
-from vera_worker.tasks import RANK, Cause, Failure, Record, Task
+from vera_worker.tasks import RANK, Cause, Failure, OnDependencyFailure, Record, Task
 
 
 class SimExecutor(msgspec.Struct):
@@ -37,8 +37,12 @@ class World:
 
     def __init__(self, seed: int, **policy: Any) -> None:
         self.now = 1000.0
+        #: How far the wall clock is ahead; it jumps.
+        self.wall_offset = 1.0e9
         self.policy = make_policy(**policy)
         self.scheduler = Scheduler(self.policy, Random(seed))
+        #: How many times the worker was started anew.
+        self.crashes = 0
         #: All effects in order: what a run is compared by.
         self.history: list[fx.Effect] = []
         self.executors: dict[int, SimExecutor] = {}
@@ -53,6 +57,8 @@ class World:
         self.announced: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
         self.interruptions: Counter[str] = Counter()
+        #: Starts that a crash of the worker undid before they were stored.
+        self.unwritten: Counter[str] = Counter()
         self.starts_stored: set[tuple[str, int]] = set()
         self.requeues_seen: set[int] = set()
         self.late = 0
@@ -108,6 +114,41 @@ class World:
             self._carry_out(write)
         self.tell(ev.SaveFailed(write, "the disk is full"))
 
+    def crash(self, downtime_s: float = 0.0, wall_jump_s: float = 0.0) -> None:
+        """The worker is killed and started anew: what the store has is all that is left."""
+        self.crashes += 1
+        self.now += downtime_s
+        self.wall_offset += wall_jump_s
+        self.writes.clear()
+        self.executors.clear()
+        self.answers_given.clear()
+        self.late = 0
+        self.scheduler = Scheduler(self.policy, Random(self.crashes))
+        for task_id, end in list(self.ends.items()):
+            if not self.records[task_id].ended:
+                del self.ends[task_id]  # nobody has heard of it
+                assert not self.announced[task_id]
+            else:
+                assert self.records[task_id].status is end.status
+                self.ends_stored.add(task_id)
+        left = [record for record in self.records.values() if not record.ended]
+        for record in left:
+            self.accepted.add(record.task.task_id)  # the client will find it there
+            began = self.attempts[record.task.task_id] - self.interruptions[record.task.task_id]
+            self.unwritten[record.task.task_id] += began - record.attempt
+            self.interruptions[record.task.task_id] += began - record.attempt
+        ended = {r.task.task_id: r.status for r in self.records.values() if r.ended}
+        for record in left:
+            event = ev.Recovered((record,), self.now + self.wall_offset, more=True, ended=ended)
+            self.tell(event)
+        judged = {write.task_id for write in self.writes if not isinstance(write, fx.AddTask)}
+        ran = {r.task.task_id for r in left if r.status is Status.RUNNING}
+        assert ran <= judged, "what ran is stored as waiting, or as ended"
+        self.tell(ev.Recovered((), self.now + self.wall_offset, more=False))
+        self.tell(ev.TimePassed())
+        lost = {record.task.task_id for record in left} - self.scheduler.live.keys()
+        assert not lost, "nothing accepted is lost"
+
     def lose(self, executor: SimExecutor, why: str = "it died") -> None:
         """The process is gone."""
         del self.executors[executor.slot_id]
@@ -132,6 +173,11 @@ class World:
         self.late += 1
         self.tell(answer)
 
+    def ended(self, task: Task) -> dict[str, Status]:
+        """Return how those that `task` depends on ended, as far as the store knows."""
+        records = [self.records[other] for other in task.depends_on if other in self.records]
+        return {record.task.task_id: record.status for record in records if record.ended}
+
     # Effects.
 
     def _take(self, effect: fx.Effect, event: ev.Event) -> None:
@@ -143,6 +189,7 @@ class World:
                 assert isinstance(event.effect, fx.FinishTask)
                 assert event.effect.task_id == effect.task.task_id in self.ends_stored
                 self.announced[effect.task.task_id] += 1
+                assert self.announced[effect.task.task_id] == 1, "its end is told once"
             case fx.Launch():
                 assert effect.slot_id not in self.executors
                 assert not self.scheduler.stopping
@@ -194,6 +241,10 @@ class World:
             assert not self.attempts[task.task_id], "it must never be started twice"
         executor.task, executor.attempt = task, effect.attempt
         self.attempts[task.task_id] += 1
+        for other in task.depends_on if not self.unwritten[task.task_id] else ():
+            assert self.records[other].ended, "it depends on one that has not ended"
+            completed = self.records[other].status is Status.COMPLETED
+            assert completed or task.on_dependency_failure is OnDependencyFailure.RUN
         assert effect.attempt == self.attempts[task.task_id] - self.interruptions[task.task_id]
         assert effect.attempt <= task.max_retries + self.policy.crash_retries + 1
 
@@ -214,8 +265,9 @@ class World:
         if isinstance(write, fx.AddTask):
             known = self.records.get(write.task.task_id)
             if known is None:
-                self.records[write.task.task_id] = Record(task=write.task)
-            return known
+                task = write.task
+                self.records[task.task_id] = Record(task=task, number=len(self.records) + 1)
+            return known and msgspec.structs.replace(known)
         record = self.records[write.task_id]
         if isinstance(write, fx.FinishTask):
             assert not record.ended or record.status is write.status
@@ -225,6 +277,10 @@ class World:
             waits = isinstance(write, fx.RequeueTask)
             record.status = Status.QUEUED if waits else Status.RUNNING
         record.attempt = write.attempt
+        if isinstance(write, fx.RequeueTask):
+            record.spent, record.failure = write.spent, write.failure
+            if write.delay_s:
+                record.ready_at = self.now + self.wall_offset + write.delay_s
         return None
 
     # What holds after every step.
@@ -239,6 +295,9 @@ class World:
             live = lives[task_id]
             mine = order(live.place, RANK[live.task.priority])
             for other in still:
+                function = lives[other].task.function
+                if function in self.policy.max_concurrency:
+                    continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
 
     def _check_counts(self) -> None:
@@ -246,6 +305,15 @@ class World:
         assert self.scheduler.running == sum(live.status is Status.RUNNING for live in lives)
         assert self.scheduler.queued == sum(live.status is Status.QUEUED for live in lives)
         assert self.scheduler.late_answers == self.late
+        for function, most in self.policy.max_concurrency.items():
+            running = [
+                live
+                for live in lives
+                if live.task.function == function and live.status is Status.RUNNING
+            ]
+            assert len(running) <= most, "more attempts of a function than it may have"
+            closed = self.scheduler.queue.is_closed(function)
+            assert closed == (len(running) == most), "it is held back exactly at its limit"
         queued = [live for live in lives if live.key is not None]
         assert self.scheduler.queue.length == len(queued)
         positions = sorted(filter(None, map(self.scheduler.position, queued)))
@@ -259,8 +327,11 @@ class World:
                 live.key is not None,
                 live.delayed_until is not None,
                 live.slot_id is not None,
+                live.added and task_id in self.scheduler.waiting.dependencies,
                 live.status in TERMINAL,
             ]
+            if self.scheduler.recovering:
+                continue  # some are still to be put into the queue
             assert sum(places) == 1, (task_id, places)
             assert (live.slot_id is not None) == (live.status is Status.RUNNING)
             assert slots[task_id] == (live.slot_id is not None), (task_id, slots)
@@ -273,7 +344,8 @@ class World:
         idle = [slot for slot in roster if slot.state is SlotState.IDLE]
         assert sorted(s.slot_id for s in idle) == sorted(s.slot_id for s in roster.idle)
         if not self.scheduler.draining:
-            assert not (idle and self.scheduler.queue.length), "no one waits for an idle executor"
+            ready = self.scheduler.queue.ready and not self.scheduler.recovering
+            assert not (idle and ready), "no one waits for an idle executor"
         for slot in roster:
             executor = self.executors[slot.slot_id]
             assert executor.killed == (slot.state is SlotState.KILLING)

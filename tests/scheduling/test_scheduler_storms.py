@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.makers import ONCE, TORTURE
 from tests.scheduling.test_scheduler_machine import SchedulerMachine
 from vera_supervisor import events as ev
-from vera_worker.tasks import Cause, Priority
+from vera_worker.tasks import Cause, OnDependencyFailure, Priority
 
 STEPS = 400
 
@@ -52,7 +52,10 @@ def chances(machine: SchedulerMachine, rng: Random) -> dict[str, tuple[int, Call
             "retry_delay_s": rng.choice((0.0, 0.5, 3.0)),
         }
         delay_s = rng.choice((0.0, 0.0, 0.0, 1.0, 20.0))
-        machine.submit(rng.randint(1, 3), task, delay_s, rng.choice((None, None, None, 0.0, 2.0)))
+        expires_in_s = rng.choice((None, None, None, 0.0, 2.0))
+        others = [rng.randrange(1000)] if rng.random() < 0.2 else []
+        if_one_fails = rng.choice(list(OnDependencyFailure))
+        machine.submit(rng.randint(1, 3), task, delay_s, expires_in_s, others, if_one_fails)
 
     def answer() -> None:
         if machine.busy():
