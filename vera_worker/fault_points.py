@@ -6,10 +6,14 @@ reaches that point for the third time. Points of executors kill the executor tha
 
 import os
 import signal
+import time
 from enum import StrEnum
 from typing import Final
 
 VARIABLE: Final = "VERA_FAULT_POINT"
+
+#: For other threads, to do before the kill what they should have waited with.
+_MOMENT_S: Final = 0.05
 
 
 class FaultPoint(StrEnum):
@@ -57,6 +61,7 @@ class Armed:
         if point is self._point:
             self._left -= 1
             if self._left == 0:
+                time.sleep(_MOMENT_S)
                 os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -60,8 +60,8 @@ class Clients:
             function, args = self._random.choice(
                 [
                     ("noted", []),
-                    ("noted", []),
                     ("noted", [0.01]),
+                    ("noted_once", []),
                     ("noted_once", []),
                     ("noted_once", [0.01]),
                     ("noted_death", []),
