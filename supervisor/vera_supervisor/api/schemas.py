@@ -117,6 +117,7 @@ encode: Final = msgspec.json.Encoder().encode
 decode_submission: Final = msgspec.json.Decoder(Submission).decode
 decode_execution: Final = msgspec.json.Decoder(Execution).decode
 decode_call: Final = msgspec.json.Decoder(Call).decode
+decode_array: Final = msgspec.json.Decoder(list[Raw]).decode
 decode_any: Final = msgspec.json.Decoder().decode
 
 

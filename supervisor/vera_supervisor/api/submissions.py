@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import anyio.to_thread
 import msgspec
 
+from vera_supervisor import events as ev
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.schemas import (
     Call,
@@ -41,6 +42,18 @@ async def read_submission(body: bytes, services: Services) -> Task:
 async def read_execution(body: bytes, services: Services) -> Task:
     """Return the task that a body of POST /execute asks for; raise a Problem."""
     return await _read(_execution, body, services)
+
+
+def submitted(task: Task, services: Services) -> ev.Submitted:
+    """Return the wish to have `task` done, with its times as seconds from now."""
+    if task.run_at is None and task.expires_at is None:
+        return ev.Submitted(task)
+    now = services.clock.wall()
+    return ev.Submitted(
+        task,
+        delay_s=0.0 if task.run_at is None else max(0.0, task.run_at - now),
+        expires_in_s=None if task.expires_at is None else task.expires_at - now,
+    )
 
 
 async def _read(asked: Callable[[bytes], Submission], body: bytes, services: Services) -> Task:
