@@ -16,6 +16,7 @@ from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
 from vera_supervisor.drain_rate import DrainRate
+from vera_supervisor.feed import Kind, TaskEvent, in_short
 from vera_supervisor.journal import Journal
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
@@ -72,6 +73,7 @@ class Dispatcher:
             fx.Accept: self._answer,
             fx.Refuse: self._answer,
             fx.Announce: self._announce,
+            fx.Report: self._report,
         }
 
     def attach(self, pool: Pool) -> None:
@@ -277,6 +279,9 @@ class Dispatcher:
             if effect.refusal is fx.Refusal.TOO_LATE:
                 return  # whoever asked to cancel reads the record instead
             self._metrics.refusals[effect.refusal] += 1
+        elif not effect.known:
+            task = self._task(effect.task_id)
+            self._note(Kind.QUEUED, task, Status.QUEUED, 0, position=effect.position)
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
 
@@ -307,6 +312,7 @@ class Dispatcher:
     def _start(self, effect: fx.StartAttempt) -> None:
         self.drain_rate.note()
         self._store.start(effect, self._clock.wall(), partial(self._started, effect))
+        self._note(Kind.STARTED, self._task(effect.task_id), Status.RUNNING, effect.attempt)
         reach(FaultPoint.START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
@@ -315,6 +321,9 @@ class Dispatcher:
 
     def _requeue(self, effect: fx.RequeueTask) -> None:
         self._metrics.requeues += 1
+        failure = in_short(effect.failure)
+        task = self._task(effect.task_id)
+        self._note(Kind.REQUEUED, task, Status.QUEUED, effect.attempt, failure=failure)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
@@ -337,4 +346,19 @@ class Dispatcher:
     def _announce(self, effect: fx.Announce) -> None:
         self._metrics.ended(effect)
         task_id = effect.task.task_id
+        failure = in_short(effect.failure)
+        self._note(Kind.ENDED, effect.task, effect.status, effect.attempt, failure=failure)
         self.journal.ended(task_id, self._ends.pop(task_id, None))
+
+    def _report(self, effect: fx.Report) -> None:
+        progress = effect.progress
+        self._note(Kind.PROGRESS, effect.task, Status.RUNNING, effect.attempt, progress=progress)
+
+    def _note(self, kind: Kind, task: Task, status: Status, attempt: int, **more: Any) -> None:
+        at = self._clock.wall()
+        self.journal.feed.add(
+            TaskEvent(kind, task.task_id, task.function, at, status, attempt, **more)
+        )
+
+    def _task(self, task_id: str) -> Task:
+        return self.scheduler.live[task_id].task

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TypeAlias
 
+from vera_supervisor.feed import Feed
 from vera_worker.tasks import Record
 
 #: Told of the end of a task, once: its record, or None where that has to be looked up.
@@ -14,7 +15,9 @@ Tell: TypeAlias = Callable[[Record | None], None]
 class Journal:
     """Tells clients when a task they wait for has ended, and that is stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, feed: Feed | None = None) -> None:
+        #: What happens to tasks on their way.
+        self.feed = feed or Feed(history=0, backlog=0)
         self._waiting: defaultdict[str, list[Tell]] = defaultdict(list)
 
     @property
@@ -59,3 +62,4 @@ class Journal:
         """The worker stops: tell everybody, so that they can look how things stand."""
         for task_id in list(self._waiting):
             self.ended(task_id)
+        self.feed.close()

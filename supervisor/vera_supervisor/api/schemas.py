@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
+from vera_supervisor.feed import TaskEvent
 from vera_worker.tasks import Failure, OnDependencyFailure, Priority, Progress, Record
 
 T = TypeVar("T")
@@ -78,6 +79,27 @@ class Accepted(msgspec.Struct):
     status: str
     task_id: str
     position: int | None
+
+
+class FailureInShort(msgspec.Struct):
+    """How an attempt ended badly; the rest is in the record."""
+
+    cause: str
+    type: str | None
+    message: str
+
+
+class EventOut(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Something that happened to a task."""
+
+    task_id: str
+    function: str
+    status: str
+    attempt: int
+    at: datetime
+    position: int | None = None
+    progress: "ProgressOut | None" = None
+    failure: FailureInShort | None = None
 
 
 class ProgressOut(msgspec.Struct):
@@ -185,6 +207,24 @@ def record_out(
         position=position,
         blocked_by=blocked_by,
         failure=failure,
+    )
+
+
+def event_out(event: TaskEvent) -> EventOut:
+    """Return an event as clients see it."""
+    progress, failure = event.progress, event.failure
+    short = (
+        None if failure is None else FailureInShort(failure.cause, failure.type, failure.message)
+    )
+    return EventOut(
+        task_id=event.task_id,
+        function=event.function,
+        status=event.status,
+        attempt=event.attempt,
+        at=_time(event.at),
+        position=event.position,
+        progress=None if progress is None else ProgressOut(progress.fraction, progress.message),
+        failure=short,
     )
 
 

@@ -9,6 +9,7 @@ from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.effects import Refuse
+from vera_supervisor.feed import Feed
 from vera_supervisor.health import Health, Signs, assess
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
@@ -35,6 +36,11 @@ class Services:
     clock: Clock
     #: When it started, on the monotonic clock.
     started_at: float
+
+    @property
+    def feed(self) -> Feed:
+        """What happens to tasks."""
+        return self.dispatcher.journal.feed
 
     def shown(self, record: Record) -> RecordOut:
         """Return a record as clients see it, with what is known of a live task besides."""
