@@ -60,6 +60,8 @@ class Dispatcher:
         self._timer_at = math.inf
         #: Who waits for an answer, by task id and digest of the submission.
         self._answers: dict[tuple[str, bytes], list[Callable[[Answer], None]]] = {}
+        #: When the last attempts of live tasks started, as the store was told.
+        self._starts: dict[str, float] = {}
         #: How tasks ended that somebody waits for, until that is stored.
         self._ends: dict[str, Record] = {}
         self._idle = asyncio.Event()
@@ -219,7 +221,7 @@ class Dispatcher:
             task=live.task,
             status=live.told,
             attempt=live.attempt,
-            started_at=self._started_at(live),
+            started_at=self._starts.get(live.task.task_id),
             failure=live.failure if live.told is Status.QUEUED else None,
             spent=live.spent,
         )
@@ -232,17 +234,12 @@ class Dispatcher:
             status=effect.status,
             attempt=effect.attempt,
             spent=live.spent,
-            started_at=self._started_at(live),
+            started_at=self._starts.get(effect.task_id),
             completed_at=at,
             result=effect.result,
             failure=effect.failure,
             output=effect.output,
         )
-
-    def _started_at(self, live: LiveTask) -> float | None:
-        if live.started_at is None:
-            return None
-        return self._clock.wall() - (self._clock.now() - live.started_at)
 
     async def output(self, task_id: str) -> bytes | None:
         """Return what the last attempt printed, so far; None where there is no such task."""
@@ -311,7 +308,8 @@ class Dispatcher:
 
     def _start(self, effect: fx.StartAttempt) -> None:
         self.drain_rate.note()
-        self._store.start(effect, self._clock.wall(), partial(self._started, effect))
+        at = self._starts[effect.task_id] = self._clock.wall()
+        self._store.start(effect, at, partial(self._started, effect))
         self._note(Kind.STARTED, self._task(effect.task_id), Status.RUNNING, effect.attempt)
         reach(FaultPoint.START_TOLD)
 
@@ -346,6 +344,7 @@ class Dispatcher:
     def _announce(self, effect: fx.Announce) -> None:
         self._metrics.ended(effect)
         task_id = effect.task.task_id
+        self._starts.pop(task_id, None)
         failure = in_short(effect.failure)
         self._note(Kind.ENDED, effect.task, effect.status, effect.attempt, failure=failure)
         self.journal.ended(task_id, self._ends.pop(task_id, None))

@@ -52,8 +52,7 @@ def test_one_answer_for_each_in_order(node: WorkerProcess, headers: dict[str, st
     assert [answer["payload"]["args"] for answer in answers] == [[i] for i in range(20)]
     assert [answer["result"]["args"] for answer in answers] == [[i] for i in range(20)]
     for answer in answers[:3]:
-        record = node.record(answer["task_id"]) | {"code": 200}
-        assert answer == record | {"started_at": answer["started_at"]}
+        assert answer == node.record(answer["task_id"]) | {"code": 200}
 
 
 @pytest.mark.parametrize("headers", [JSON, NDJSON])

@@ -12,6 +12,7 @@ from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.feed import TaskEvent
+from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, OnDependencyFailure, Priority, Progress, Record
 
 T = TypeVar("T")
@@ -61,6 +62,16 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     tags: Annotated[list[Tag], Meta(max_length=32)] = []
     metadata: Raw = _NULL  # not `Raw | None`: msgspec then takes nothing but null
+
+
+class Filter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The body of POST /tasks/cancel and /tasks/purge: which tasks."""
+
+    status: Status | None = None
+    function: str | None = None
+    tag: str | None = None
+    #: Where all of them are meant, that has to be said.
+    all: bool = False
 
 
 class Execution(msgspec.Struct, kw_only=True):
@@ -127,6 +138,7 @@ class RecordOut(msgspec.Struct, kw_only=True):
     tags: tuple[str, ...]
     depends_on: tuple[str, ...]
     metadata: Raw | None
+    retry_of: str | None
     progress: ProgressOut | None
     position: int | None
     blocked_by: str | None
@@ -139,6 +151,7 @@ encode: Final = msgspec.json.Encoder().encode
 decode_submission: Final = msgspec.json.Decoder(Submission).decode
 decode_execution: Final = msgspec.json.Decoder(Execution).decode
 decode_call: Final = msgspec.json.Decoder(Call).decode
+decode_filter: Final = msgspec.json.Decoder(Filter).decode
 decode_array: Final = msgspec.json.Decoder(list[Raw]).decode
 decode_any: Final = msgspec.json.Decoder().decode
 
@@ -203,6 +216,7 @@ def record_out(
         tags=task.tags,
         depends_on=task.depends_on,
         metadata=None if task.metadata is None else Raw(task.metadata),
+        retry_of=task.retry_of,
         progress=None if progress is None else ProgressOut(progress.fraction, progress.message),
         position=position,
         blocked_by=blocked_by,

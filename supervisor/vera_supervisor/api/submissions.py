@@ -56,6 +56,21 @@ def submitted(task: Task, services: Services) -> ev.Submitted:
     )
 
 
+def run_again(task: Task, services: Services) -> Task:
+    """Return a new task that asks for the same as one that has ended; raise a Problem."""
+    if services.catalogue.get(task.function) is None:
+        raise Problem(422, f"there is no function {task.function!r} any more")
+    return msgspec.structs.replace(
+        task,
+        task_id=str(uuid.uuid4()),
+        queued_at=services.clock.wall(),
+        run_at=None,
+        expires_at=None,
+        retry_of=task.task_id,
+        digest=b"",
+    )
+
+
 async def _read(asked: Callable[[bytes], Submission], body: bytes, services: Services) -> Task:
     if len(body) > DECODE_IN_THREAD_BYTES:
         return await anyio.to_thread.run_sync(_task_of, asked, body, services)

@@ -12,7 +12,7 @@ from vera_supervisor.api.requests import json_body, query_number
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.schemas import Accepted
 from vera_supervisor.api.services import Services
-from vera_supervisor.api.submissions import read_submission, submitted
+from vera_supervisor.api.submissions import read_submission, run_again, submitted
 from vera_supervisor.effects import Accept, Refuse
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import Status
@@ -62,6 +62,15 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         if after.status is not Status.CANCELLED:
             raise Problem(409, f"task {task_id!r} ended before it was cancelled: {after.status}")
         return json_response(shown(after))
+
+    @blueprint.post("/task/<task_id>/retry")
+    async def retry(task_id: str) -> Response:
+        record = _found(await dispatcher.record(task_id), task_id)
+        if not record.ended:
+            raise Problem(409, f"task {task_id!r} has not ended: it is {record.status}")
+        accept = await accepted(services, run_again(record.task, services))
+        acceptance = Accepted(accept.status, accept.task_id, accept.position)
+        return json_response(acceptance, 202, {"location": f"/task/{accept.task_id}"})
 
     @blueprint.get("/task/<task_id>/output")
     async def output(task_id: str) -> Response:
