@@ -41,6 +41,7 @@ bench: $(READY)     ## measure this machine's limits and how near the worker com
 	$(BIN)/python bench/store.py
 	$(BIN)/python bench/dispatch.py
 	$(BIN)/python bench/http.py
+	$(BIN)/python bench/throughput.py
 
 lock: $(READY)      ## pin every dependency anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --upgrade pyproject.toml -o requirements/runtime.txt

@@ -34,7 +34,7 @@ from vera_supervisor.metrics import Metrics
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.supervisor import executors, policy
-from vera_worker.tasks import Priority, Task
+from vera_worker.tasks import Priority, Record, Task
 
 EXECUTORS: Final = 2
 #: So many tasks are submitted and have not ended, at any time.
@@ -87,9 +87,9 @@ class Flow(Journal):
             (_children_cpu_s() - children) / tasks,
         )
 
-    def ended(self, task_id: str) -> None:
+    def ended(self, task_id: str, record: Record | None = None) -> None:
         """Put the next one in."""
-        super().ended(task_id)
+        super().ended(task_id, record)
         self._unended -= 1
         if self._unsubmitted:
             self._submit()

@@ -1,6 +1,7 @@
 """`@task`, and what a worker needs to know of a function to call it."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -124,6 +125,13 @@ class CallCheck:
                 for p in parameters
             ]
         )
+        # A call without keywords fits by its number of arguments alone: the usual case, and binding
+        # costs twenty times as much.
+        kinds = [p.kind for p in parameters]
+        positional = [p for p in parameters if p.kind.startswith("POSITIONAL")]
+        self._least = sum(p.required for p in positional)
+        self._most = math.inf if "VAR_POSITIONAL" in kinds else len(positional)
+        self._needs_keyword = any(p.kind == "KEYWORD_ONLY" and p.required for p in parameters)
         # Names that keywords may bear as well. Older versions of Signature.bind() refuse them.
         takes_any_keyword = any(p.kind == "VAR_KEYWORD" for p in parameters)
         self._free_names = frozenset(
@@ -132,6 +140,8 @@ class CallCheck:
 
     def fault(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
         """Return what is wrong with a call in Python's own words, or None."""
+        if not kwargs and not self._needs_keyword and self._least <= len(args) <= self._most:
+            return None
         if self._free_names:
             kwargs = {name: kwargs[name] for name in kwargs if name not in self._free_names}
         try:

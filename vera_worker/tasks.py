@@ -76,6 +76,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tags: tuple[str, ...] = ()
     #: Any JSON, as it was sent.
     metadata: bytes | None = None
+    #: The task that this one runs again.
+    retry_of: str | None = None
     #: What makes two submissions of one id the same submission.
     digest: bytes = b""
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
         TaskFailed,
         WorkerUnreachable,
     )
-    from vera_client.records import Function, Health, Page, TaskRecord
+    from vera_client.records import Cancelled, Function, Health, Page, TaskEvent, TaskRecord
 
 __all__ = [
     "ApiProblem",
     "AsyncClient",
+    "Cancelled",
     "Client",
     "ClientError",
     "Function",
@@ -31,6 +32,7 @@ __all__ = [
     "Page",
     "Refused",
     "StrangeAnswer",
+    "TaskEvent",
     "TaskFailed",
     "TaskRecord",
     "WorkerUnreachable",
@@ -38,7 +40,7 @@ __all__ = [
 
 # Imported when asked for: the table of verbs is read at every start, httpx seldom needed there.
 _HOMES = {"AsyncClient": "async_client", "Client": "client"} | dict.fromkeys(
-    ("Function", "Health", "Page", "TaskRecord"), "records"
+    ("Cancelled", "Function", "Health", "Page", "TaskEvent", "TaskRecord"), "records"
 )
 
 

@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from vera_client.errors import ApiProblem, NotAllowed, Refused, StrangeAnswer
+from vera_client.records import TaskRecord
 
 T = TypeVar("T")
+
+#: What became of one task of many.
+Outcome: TypeAlias = TaskRecord | ApiProblem
 
 _NOT_ALLOWED = frozenset({401, 403, 421})
 _NOT_NOW = frozenset({429, 503})
@@ -31,6 +35,11 @@ class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
     request_id: str = ""
+    retry_after: int = 1
+
+
+class _Code(msgspec.Struct):
+    code: int
 
 
 def checked(answer: Answer, also: AbstractSet[int] = frozenset()) -> Answer:
@@ -56,6 +65,22 @@ def as_json(kind: type[T]) -> Callable[[Answer], T]:
             ) from error
 
     return read
+
+
+def as_outcomes(answer: Answer) -> list[Outcome]:
+    """Read one line per task: how it stands, or why it was not taken."""
+    return [_outcome(line) for line in answer.body.splitlines()]
+
+
+def _outcome(line: bytes) -> Outcome:
+    code = as_json(_Code)(Answer(200, {}, line)).code
+    if code < _REDIRECTED:
+        return _read_record(Answer(code, {}, line))
+    return _problem(Answer(code, {"retry-after": str(_retry_after(line))}, line))
+
+
+def _retry_after(line: bytes) -> int:
+    return msgspec.json.decode(line, type=_Problem).retry_after
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
@@ -99,4 +124,5 @@ def _seconds(retry_after: str) -> float:
     return float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 1.0
 
 
+_read_record = as_json(TaskRecord)
 _read_object = as_json(dict[str, Any])

@@ -1,7 +1,7 @@
 """The client for asynchronous code, on asyncio or trio."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -9,10 +9,11 @@ import anyio
 import httpx
 
 from vera_client import calls, transport
-from vera_client.answers import Answer, checked
-from vera_client.calls import Call, Options, Which
+from vera_client.answers import Answer, Outcome, checked
+from vera_client.calls import Call, Filter, Options, Which
 from vera_client.errors import result_of
-from vera_client.records import Function, Health, Page, TaskRecord
+from vera_client.event_lines import EventReader
+from vera_client.records import Cancelled, Function, Health, Page, TaskEvent, TaskRecord
 
 T = TypeVar("T")
 
@@ -112,6 +113,58 @@ class AsyncClient:
                     checked(transport.answer_of(response))
                 async for text in response.aiter_text():
                     yield text
+            finally:
+                await response.aclose()
+        except httpx.RequestError as error:
+            raise transport.unreachable(self.url, error) from error
+
+    async def submit_many(
+        self,
+        function: str,
+        args: Iterable[Sequence[Any]],
+        /,
+        wait: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[Outcome]:
+        """Submit one task per list of arguments; yield what became of each, in order.
+
+        That is a record, or the problem why it was not taken. With `wait`, each gets that many
+        seconds (up to 300) to end first. While the queue is full, the worker waits.
+        """
+        for lines in calls.batches(function, args, options):
+            for outcome in await self.send(calls.batch(lines, wait)):
+                yield outcome
+
+    async def retry(self, task_id: str) -> TaskRecord:
+        """Run an ended task again; return the new task."""
+        return await self.send(calls.retry(task_id))
+
+    async def cancel_many(self, **which: Unpack[Filter]) -> Cancelled:
+        """Cancel the tasks that match; all of them where nothing is chosen."""
+        return await self.send(calls.cancel_many(which))
+
+    async def purge(self, **which: Unpack[Filter]) -> int:
+        """Have the ended tasks that match forgotten, or all; return how many."""
+        return await self.send(calls.purge(which))
+
+    async def events(
+        self, task_id: str | None = None, last_id: str | None = None
+    ) -> AsyncIterator[TaskEvent]:
+        """Yield what happens to a task until its end, or to all tasks.
+
+        After a connection that broke, `last_id` of the last event seen goes on from there.
+        """
+        request = transport.request_of(calls.events(task_id, last_id), self._http)
+        reader = EventReader()
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                if not response.is_success:
+                    await response.aread()
+                    checked(transport.answer_of(response))
+                async for line in response.aiter_lines():
+                    if event := reader.feed(line):
+                        yield event
             finally:
                 await response.aclose()
         except httpx.RequestError as error:

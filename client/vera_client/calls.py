@@ -1,6 +1,6 @@
 """Every request that a client can make, as data: the one place with paths and JSON names."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,10 +10,23 @@ from uuid import uuid4
 
 import msgspec
 
-from vera_client.answers import Answer, as_json, as_object, as_success, as_text
-from vera_client.records import Function, Functions, Health, Page, TaskRecord
+from vera_client.answers import (
+    Answer,
+    Outcome,
+    as_json,
+    as_object,
+    as_outcomes,
+    as_success,
+    as_text,
+)
+from vera_client.records import Cancelled, Function, Functions, Health, Page, TaskRecord
 
 T = TypeVar("T")
+
+
+#: Submissions that go in one request: small enough to be sent whole before an answer is read.
+_BATCH_LINES: Final = 500
+_BATCH_BYTES: Final = 512 * 1024
 
 
 class Options(TypedDict, total=False):
@@ -36,6 +49,14 @@ class Options(TypedDict, total=False):
     metadata: Any
 
 
+class Filter(TypedDict, total=False):
+    """Which tasks to cancel or to forget; None does not choose."""
+
+    status: str | None
+    function: str | None
+    tag: str | None
+
+
 class Which(TypedDict, total=False):
     """Which tasks to list; None does not choose."""
 
@@ -55,8 +76,10 @@ class Call(Generic[T]):
     path: str
     read: Callable[[Answer], T]
     query: Mapping[str, str] = field(default_factory=dict)
-    #: JSON.
     body: bytes | None = None
+    #: What the body is.
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
     #: Seconds that the worker may hold the answer back; None: for ever.
     held_s: float | None = 0.0
     #: Statuses that are answers as well, not problems.
@@ -72,7 +95,74 @@ class Call(Generic[T]):
 _record: Final = as_json(TaskRecord)
 _page: Final = as_json(Page)
 _functions: Final = as_json(Functions)
+_cancelled: Final = as_json(Cancelled)
+_purged: Final = as_json(dict[str, int])
 _health: Final = as_json(Health)
+
+
+def batches(function: str, args: Iterable[Sequence[Any]], options: Options) -> Iterator[bytes]:
+    """Yield submissions as NDJSON, as many at a time as the worker answers at once."""
+    lines: list[bytes] = []
+    size = 0
+    for each in args:
+        line = msgspec.json.encode(_described(function, each, None, options)) + b"\n"
+        if lines and (len(lines) == _BATCH_LINES or size + len(line) > _BATCH_BYTES):
+            yield b"".join(lines)
+            lines, size = [], 0
+        lines.append(line)
+        size += len(line)
+    if lines:
+        yield b"".join(lines)
+
+
+def batch(lines: bytes, wait: float | None = None) -> Call[list[Outcome]]:
+    """Submit one of `batches`; each task is accepted or refused alone."""
+    return Call(
+        method="POST",
+        path="/tasks",
+        read=as_outcomes,
+        query=_held(wait),
+        body=lines,
+        media_type="application/x-ndjson",
+        held_s=None,  # a full queue is waited for
+    )
+
+
+def _described(
+    function: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: Options
+) -> dict[str, Any]:
+    """Return a submission; with an id made here, so that a lost answer can be asked for again."""
+    said = {name: value for name, value in options.items() if value is not None}
+    payload = {"function": function, "args": args, "kwargs": kwargs or {}}
+    return {"task_id": str(uuid4()), "payload": payload} | said
+
+
+def retry(task_id: str) -> Call[TaskRecord]:
+    """Run an ended task again, as a new task."""
+    path = f"{_task(task_id)}/retry"
+    return Call(method="POST", path=path, read=_record, repeatable=False)
+
+
+def cancel_many(which: Filter) -> Call[Cancelled]:
+    """Cancel the tasks that match; all of them where nothing is chosen."""
+    return Call(method="POST", path="/tasks/cancel", read=_cancelled, body=_filter(which))
+
+
+def purge(which: Filter) -> Call[int]:
+    """Have the ended tasks that match forgotten; all of them where nothing is chosen."""
+    return Call(
+        method="POST",
+        path="/tasks/purge",
+        read=lambda answer: _purged(answer)["purged"],
+        body=_filter(which),
+    )
+
+
+def events(task_id: str | None, last_id: str | None) -> Call[str]:
+    """Ask for what happens to a task, or to all of them, while it happens."""
+    path = "/events" if task_id is None else f"{_task(task_id)}/events"
+    said = {} if last_id is None else {"Last-Event-ID": last_id}
+    return Call(path=path, read=as_text, headers=said, held_s=None)
 
 
 def submit(
@@ -82,10 +172,8 @@ def submit(
     options: Options,
     wait: float | None = None,
 ) -> Call[TaskRecord]:
-    """Submit a task; with an id made here, so that a lost answer can be asked for again."""
-    said = {name: value for name, value in options.items() if value is not None}
-    payload = {"function": function, "args": args, "kwargs": kwargs or {}}
-    body = {"task_id": str(uuid4()), "payload": payload} | said
+    """Submit a task."""
+    body = _described(function, args, kwargs, options)
     return Call(
         method="POST",
         path="/task/submit",
@@ -155,6 +243,11 @@ def admin(verb: str) -> Call[dict[str, Any]]:
 
 def _task(task_id: str) -> str:
     return f"/task/{quote(task_id, safe='')}"
+
+
+def _filter(which: Filter) -> bytes:
+    chosen = {name: value for name, value in which.items() if value is not None}
+    return msgspec.json.encode(chosen or {"all": True})
 
 
 def _held(wait: float | None) -> Mapping[str, str]:

@@ -31,6 +31,8 @@ class TaskRecord(msgspec.Struct, kw_only=True):
     worker_id: str | None = None
     tags: list[str] = []
     metadata: Any = None
+    #: The task that this one runs again.
+    retry_of: str | None = None
     progress: Progress | None = None
     failure: Failure | None = None
 
@@ -55,6 +57,24 @@ class Page(msgspec.Struct, kw_only=True):
 
     tasks: list[TaskRecord]
     cursor: str | None = None
+
+
+class Cancelled(msgspec.Struct):
+    """How many tasks were cancelled at once, and how many were running and are told to stop."""
+
+    cancelled: int
+    stopping: int
+
+
+class TaskEvent(msgspec.Struct, kw_only=True):
+    """Something that happened to a task, or `reset`: events were lost, look how things stand."""
+
+    #: `state`, `queued`, `started`, `progress`, `requeued`, `ended` or `reset`.
+    kind: str
+    #: What to go on from after a connection that broke.
+    id: str | None
+    #: As the worker sent it; of a `state`, the whole record.
+    data: dict[str, Any]
 
 
 class Function(msgspec.Struct, kw_only=True):

@@ -70,9 +70,13 @@ def request_of(call: Call[Any], http: httpx.Client | httpx.AsyncClient) -> httpx
         call.path,
         params=call.query,
         content=call.body,
-        headers={"Content-Type": "application/json"} if call.body is not None else {},
+        headers={**call.headers, **_media_type(call)},
         timeout=httpx.Timeout(silent_s, connect=CONNECT_S, pool=None),
     )
+
+
+def _media_type(call: Call[Any]) -> dict[str, str]:
+    return {} if call.body is None else {"Content-Type": call.media_type}
 
 
 def answer_of(response: httpx.Response) -> Answer:

@@ -10,12 +10,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
 from vera_supervisor.drain_rate import DrainRate
+from vera_supervisor.feed import Kind, TaskEvent, in_short
 from vera_supervisor.journal import Journal
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
@@ -29,6 +30,10 @@ from vera_worker.tasks import Record, Task
 log = logging.getLogger(__name__)
 
 Answer: TypeAlias = fx.Accept | fx.Refuse
+
+#: Who waits for room in a full queue is woken when this part of it is free, so that it need not
+#: wake for each single task.
+_WORTH_WAKING_FOR: Final = 1 / 4
 
 
 class Dispatcher:
@@ -54,8 +59,14 @@ class Dispatcher:
         self._timer: Timer | None = None
         self._timer_at = math.inf
         #: Who waits for an answer, by task id and digest of the submission.
-        self._answers: dict[tuple[str, bytes], list[asyncio.Future[Answer]]] = {}
+        self._answers: dict[tuple[str, bytes], list[Callable[[Answer], None]]] = {}
+        #: When the last attempts of live tasks started, as the store was told.
+        self._starts: dict[str, float] = {}
+        #: How tasks ended that somebody waits for, until that is stored.
+        self._ends: dict[str, Record] = {}
         self._idle = asyncio.Event()
+        #: Set when the queue has room again; None while nobody waits for that.
+        self._roomy: asyncio.Event | None = None
         self._carry: dict[type, Callable[[Any], None]] = {
             fx.AddTask: self._add,
             fx.StartAttempt: self._start,
@@ -64,6 +75,7 @@ class Dispatcher:
             fx.Accept: self._answer,
             fx.Refuse: self._answer,
             fx.Announce: self._announce,
+            fx.Report: self._report,
         }
 
     def attach(self, pool: Pool) -> None:
@@ -106,19 +118,32 @@ class Dispatcher:
         self._set_timer()
         if not self.scheduler.running:
             self._idle.set()
+        if self._roomy is not None and self.has_room(_WORTH_WAKING_FOR):
+            self._roomy.set()
+            self._roomy = None
+
+    def offer(self, submission: ev.Submitted, tell: Callable[[Answer], None]) -> None:
+        """Have a task accepted or refused; `tell` is called once it is stored."""
+        reach(FaultPoint.SUBMISSION_READ)
+        task = submission.task
+        self._answers.setdefault((task.task_id, task.digest), []).append(tell)
+        self.post(submission)
 
     async def submit(
         self, task: Task, *, delay_s: float = 0.0, expires_in_s: float | None = None
     ) -> Answer:
         """Have `task` accepted or refused; returns once it is stored."""
-        reach(FaultPoint.SUBMISSION_READ)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        ended = await self._ended_before(task) if task.depends_on else {}
-        self._answers.setdefault((task.task_id, task.digest), []).append(future)
-        self.post(ev.Submitted(task, delay_s, expires_in_s, ended))
+
+        def tell(answer: Answer) -> None:
+            if not future.done():  # else the client is gone; its task is ours all the same
+                future.set_result(answer)
+
+        ended = await self.ended_before(task) if task.depends_on else {}
+        self.offer(ev.Submitted(task, delay_s, expires_in_s, ended), tell)
         return await future
 
-    async def _ended_before(self, task: Task) -> Mapping[str, Status]:
+    async def ended_before(self, task: Task) -> Mapping[str, Status]:
         """Return how those of the tasks that `task` depends on ended that are not live."""
         if await self._store.get(task.task_id) is not None:
             # Sent again: it was checked the first time, and the store may have forgotten some.
@@ -137,6 +162,23 @@ class Dispatcher:
                 if record is not None and record.ended:
                     ended[task_id] = record.status
         return ended
+
+    async def room(self) -> int:
+        """Return how many tasks the queue can take now; wait while that is none.
+
+        A worker that drains has room: it refuses them for another reason.
+        """
+        while not self.has_room():
+            if self._roomy is None:
+                self._roomy = asyncio.Event()
+            await self._roomy.wait()
+        return max(1, self.scheduler.policy.queue_size - self.scheduler.queued)
+
+    def has_room(self, part: float = 0.0) -> bool:
+        """Return whether that part of the queue is free, or one place at least."""
+        size = self.scheduler.policy.queue_size
+        free = size - self.scheduler.queued
+        return free >= max(1, int(size * part)) or self.scheduler.draining
 
     async def cancel(self, task_id: str) -> Record | None:
         """Cancel a task and return its record once it has ended; None where there is none.
@@ -160,7 +202,8 @@ class Dispatcher:
             record = await self.record(task_id)
             if record is not None and not record.ended:
                 await asyncio.wait([ended], timeout=timeout_s)
-                record = await self.record(task_id)
+                told = ended.result() if ended.done() else None
+                record = told or await self.record(task_id)
         finally:
             ended.cancel()
         return record
@@ -174,16 +217,28 @@ class Dispatcher:
 
     def live_record(self, live: LiveTask) -> Record:
         """Return the record of a task that has not ended."""
-        started_at = None
-        if live.started_at is not None:
-            started_at = self._clock.wall() - (self._clock.now() - live.started_at)
         return Record(
             task=live.task,
             status=live.told,
             attempt=live.attempt,
-            started_at=started_at,
+            started_at=self._starts.get(live.task.task_id),
             failure=live.failure if live.told is Status.QUEUED else None,
             spent=live.spent,
+        )
+
+    def _ended_record(self, effect: fx.FinishTask, at: float) -> Record:
+        """Return what the store will say of a task, to spare those who wait the look there."""
+        live = self.scheduler.live[effect.task_id]
+        return Record(
+            task=live.task,
+            status=effect.status,
+            attempt=effect.attempt,
+            spent=live.spent,
+            started_at=self._starts.get(effect.task_id),
+            completed_at=at,
+            result=effect.result,
+            failure=effect.failure,
+            output=effect.output,
         )
 
     async def output(self, task_id: str) -> bytes | None:
@@ -221,9 +276,11 @@ class Dispatcher:
             if effect.refusal is fx.Refusal.TOO_LATE:
                 return  # whoever asked to cancel reads the record instead
             self._metrics.refusals[effect.refusal] += 1
-        for future in self._answers.pop((effect.task_id, effect.digest), ()):
-            if not future.done():  # else the client is gone; its task is ours all the same
-                future.set_result(effect)
+        elif not effect.known:
+            task = self._task(effect.task_id)
+            self._note(Kind.QUEUED, task, Status.QUEUED, 0, position=effect.position)
+        for tell in self._answers.pop((effect.task_id, effect.digest), ()):
+            tell(effect)
 
     def _set_timer(self) -> None:
         when = self.scheduler.next_wakeup()
@@ -251,7 +308,9 @@ class Dispatcher:
 
     def _start(self, effect: fx.StartAttempt) -> None:
         self.drain_rate.note()
-        self._store.start(effect, self._clock.wall(), partial(self._started, effect))
+        at = self._starts[effect.task_id] = self._clock.wall()
+        self._store.start(effect, at, partial(self._started, effect))
+        self._note(Kind.STARTED, self._task(effect.task_id), Status.RUNNING, effect.attempt)
         reach(FaultPoint.START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
@@ -260,10 +319,16 @@ class Dispatcher:
 
     def _requeue(self, effect: fx.RequeueTask) -> None:
         self._metrics.requeues += 1
+        failure = in_short(effect.failure)
+        task = self._task(effect.task_id)
+        self._note(Kind.REQUEUED, task, Status.QUEUED, effect.attempt, failure=failure)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
-        self._store.finish(effect, self._clock.wall(), partial(self._finished, effect))
+        at = self._clock.wall()
+        if self.journal.waits_for(effect.task_id):
+            self._ends[effect.task_id] = self._ended_record(effect, at)
+        self._store.finish(effect, at, partial(self._finished, effect))
 
     def _finished(self, effect: fx.FinishTask, fault: StoreFault | None) -> None:
         reach(FaultPoint.END_STORED)
@@ -278,4 +343,21 @@ class Dispatcher:
 
     def _announce(self, effect: fx.Announce) -> None:
         self._metrics.ended(effect)
-        self.journal.ended(effect.task.task_id)
+        task_id = effect.task.task_id
+        self._starts.pop(task_id, None)
+        failure = in_short(effect.failure)
+        self._note(Kind.ENDED, effect.task, effect.status, effect.attempt, failure=failure)
+        self.journal.ended(task_id, self._ends.pop(task_id, None))
+
+    def _report(self, effect: fx.Report) -> None:
+        progress = effect.progress
+        self._note(Kind.PROGRESS, effect.task, Status.RUNNING, effect.attempt, progress=progress)
+
+    def _note(self, kind: Kind, task: Task, status: Status, attempt: int, **more: Any) -> None:
+        at = self._clock.wall()
+        self.journal.feed.add(
+            TaskEvent(kind, task.task_id, task.function, at, status, attempt, **more)
+        )
+
+    def _task(self, task_id: str) -> Task:
+        return self.scheduler.live[task_id].task

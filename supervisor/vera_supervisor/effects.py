@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, Spent, Task
+from vera_worker.tasks import Failure, Progress, Spent, Task
 
 
 class Refusal(StrEnum):
@@ -96,6 +96,15 @@ class Announce(_Effect, frozen=True):
     #: Seconds from acceptance to the last start, and from there to the end; None if never started.
     waited_s: float | None
     ran_s: float | None
+    attempt: int = 0
+
+
+class Report(_Effect, frozen=True):
+    """A running task said how far it is: tell all who listen."""
+
+    task: Task
+    attempt: int
+    progress: Progress
 
 
 class Launch(_Effect, frozen=True):
@@ -150,6 +159,7 @@ Effect: TypeAlias = (
     | Accept
     | Refuse
     | Announce
+    | Report
     | Launch
     | Assign
     | Stop

@@ -1,41 +1,65 @@
-"""Who waits for what: tasks that are to end, and the clients that want to know."""
+"""Who waits for what: tasks that are to end, and those who want to know."""
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
+from typing import TypeAlias
+
+from vera_supervisor.feed import Feed
+from vera_worker.tasks import Record
+
+#: Told of the end of a task, once: its record, or None where that has to be looked up.
+Tell: TypeAlias = Callable[[Record | None], None]
 
 
 class Journal:
-    """Wakes clients when a task they wait for has ended, and that is stored."""
+    """Tells clients when a task they wait for has ended, and that is stored."""
 
-    def __init__(self) -> None:
-        self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+    def __init__(self, feed: Feed | None = None) -> None:
+        #: What happens to tasks on their way.
+        self.feed = feed or Feed(history=0, backlog=0)
+        self._waiting: defaultdict[str, list[Tell]] = defaultdict(list)
 
     @property
     def waiting(self) -> int:
-        """How many clients wait."""
+        """How many wait for an end."""
         return sum(map(len, self._waiting.values()))
 
-    def expect_end(self, task_id: str) -> asyncio.Future[None]:
-        """Return what is done when the task ends; call it before you look whether it has."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[task_id].add(future)
-        future.add_done_callback(lambda future: self._forget(task_id, future))
-        return future
+    def waits_for(self, task_id: str) -> bool:
+        """Return whether anybody waits for the end of that task."""
+        return task_id in self._waiting
 
-    def ended(self, task_id: str) -> None:
-        """The task has ended: wake all who wait for it."""
-        for future in self._waiting.pop(task_id, ()):
-            if not future.done():
-                future.set_result(None)
+    def watch(self, task_id: str, tell: Tell) -> None:
+        """Have `tell` called when the task ends; call this before you look whether it has."""
+        self._waiting[task_id].append(tell)
 
-    def close(self) -> None:
-        """The worker stops: wake everybody, so that they can be told how things stand."""
-        for task_id in list(self._waiting):
-            self.ended(task_id)
-
-    def _forget(self, task_id: str, future: asyncio.Future[None]) -> None:
+    def unwatch(self, task_id: str, tell: Tell) -> None:
+        """Call `tell` no more; nothing happens where it was called already."""
         waiting = self._waiting.get(task_id)
-        if waiting is not None:
-            waiting.discard(future)
+        if waiting is not None and tell in waiting:
+            waiting.remove(tell)
             if not waiting:
                 del self._waiting[task_id]
+
+    def expect_end(self, task_id: str) -> asyncio.Future[Record | None]:
+        """Return what is done when the task ends; call this before you look whether it has."""
+        future: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
+
+        def tell(record: Record | None) -> None:
+            if not future.done():
+                future.set_result(record)
+
+        self.watch(task_id, tell)
+        future.add_done_callback(lambda _: self.unwatch(task_id, tell))
+        return future
+
+    def ended(self, task_id: str, record: Record | None = None) -> None:
+        """The task has ended: tell all who wait for it."""
+        for tell in self._waiting.pop(task_id, ()):
+            tell(record)
+
+    def close(self) -> None:
+        """The worker stops: tell everybody, so that they can look how things stand."""
+        for task_id in list(self._waiting):
+            self.ended(task_id)
+        self.feed.close()

@@ -39,6 +39,7 @@ from vera_supervisor.effects import (
     FinishTask,
     Refusal,
     Refuse,
+    Report,
     RequeueTask,
     StartAttempt,
 )
@@ -372,7 +373,9 @@ class Scheduler:
         live = self.live.pop(effect.task_id)
         started = live.started_at
         waited_s = None if started is None else started - live.accepted_at
-        announce = Announce(live.task, effect.status, effect.failure, waited_s, live.ran_s)
+        announce = Announce(
+            live.task, effect.status, effect.failure, waited_s, live.ran_s, live.attempt
+        )
         if effect.task_id not in self.waiting.dependencies.awaited:
             return [announce]
         return [announce, *self._tell_dependents(effect.task_id, effect.status, now)]
@@ -394,7 +397,9 @@ class Scheduler:
     def _attempt_reported(self, event: ev.AttemptReported, now: float) -> list[Effect]:
         slot = self.roster.get(event.slot_id)
         if slot is not None and slot.runs(event.task_id, event.attempt):
-            self.live[event.task_id].progress = event.progress
+            live = self.live[event.task_id]
+            live.progress = event.progress
+            return [Report(live.task, live.attempt, event.progress)]
         return []
 
     def _attempt_ended(self, event: ev.AttemptEnded, now: float) -> list[Effect]:

@@ -21,6 +21,7 @@ from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.feed import Feed
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, prune
 from vera_supervisor.journal import Journal
@@ -72,7 +73,7 @@ async def _serve(
     metrics: Metrics,
     ready_fd: int | None,
 ) -> None:
-    clock, journal = SystemClock(), Journal()
+    clock, journal = SystemClock(), Journal(feed_of(config))
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
@@ -144,6 +145,11 @@ def choose_store(config: Config, metrics: Metrics) -> Store:
         max_bytes=max_bytes,
         on_commit=metrics.commit_seconds.observe,
     )
+
+
+def feed_of(config: Config) -> Feed:
+    """Return what clients can watch tasks by."""
+    return Feed(config.server.event_history, config.server.event_backlog)
 
 
 def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:

@@ -52,6 +52,9 @@ class SlowStore:
     async def unended(self, after: int, limit: int) -> list[Record]:
         return await self.inner.unended(after, limit)
 
+    async def forget(self, query: Query) -> int:
+        return await self.inner.forget(query)
+
     async def prune(self, now: float) -> int:
         return await self.inner.prune(now)
 

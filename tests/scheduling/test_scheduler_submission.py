@@ -24,7 +24,7 @@ def test_a_task_from_its_submission_to_its_end() -> None:
     desk.now += 2.5
     assert desk.end("a", output=b"hello") == [
         fx.FinishTask("a", 1, Status.COMPLETED, b"42", None, b"hello"),
-        fx.Announce(task, Status.COMPLETED, None, 0.0, 2.5),
+        fx.Announce(task, Status.COMPLETED, None, 0.0, 2.5, attempt=1),
     ]
     assert desk.scheduler.live == {}
     assert desk.scheduler.running == desk.scheduler.queued == 0

@@ -5,7 +5,8 @@ import logging
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
-from vera_supervisor.api import orchestrator, system, tasks
+from vera_supervisor.api import batches, bulk, events, orchestrator, system, tasks
+from vera_supervisor.api.paced_body import PacedConnection
 from vera_supervisor.api.problems import Problem, new_request_id, respond
 from vera_supervisor.api.services import Services
 from vera_supervisor.store.protocol import StoreUnavailable
@@ -18,11 +19,12 @@ _CLIENT_ERRORS = range(400, 500)
 def create_app(services: Services) -> Quart:
     """Return the application for a running worker."""
     app = Quart("vera_supervisor", static_folder=None)
+    app.asgi_http_class = PacedConnection
     app.config["MAX_CONTENT_LENGTH"] = services.config.limits.max_body
     app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
     app.url_map.merge_slashes = False  # it would redirect
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for module in (tasks, system, orchestrator):
+    for module in (tasks, batches, bulk, events, system, orchestrator):
         app.register_blueprint(module.routes(services))
 
     @app.errorhandler(Problem)

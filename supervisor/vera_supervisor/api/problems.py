@@ -70,6 +70,10 @@ class _Body(msgspec.Struct, omit_defaults=True):
     detail: str
     request_id: str
     field: str | None = None
+    # Only in an answer to one of many: there are no headers for it, and it must say whose it is.
+    code: int | None = None
+    line: int | None = None
+    retry_after: int | None = None
 
 
 def new_request_id() -> str:
@@ -79,10 +83,23 @@ def new_request_id() -> str:
 
 def body_of(problem: Problem, request_id: str) -> bytes:
     """Return the problem as JSON."""
+    return msgspec.json.encode(_body(problem, request_id))
+
+
+def line_of(problem: Problem, request_id: str, line: int) -> bytes:
+    """Return as JSON what is wrong with line number `line` of a request, from 1."""
+    body = _body(problem, request_id)
+    body.code, body.line = problem.status, line
+    retry_after = problem.headers.get("retry-after")
+    body.retry_after = None if retry_after is None else int(retry_after)
+    return msgspec.json.encode(body)
+
+
+def _body(problem: Problem, request_id: str) -> _Body:
     kind, title = _KINDS[problem.status]
     detail = problem.detail.encode("utf-8", "backslashreplace").decode()
-    return msgspec.json.encode(
-        _Body(f"urn:vera-worker:{kind}", title, problem.status, detail, request_id, problem.field)
+    return _Body(
+        f"urn:vera-worker:{kind}", title, problem.status, detail, request_id, problem.field
     )
 
 

@@ -9,10 +9,13 @@ from vera_supervisor.api.problems import Problem
 _JSON = "application/json"
 
 
-async def json_body() -> bytes:
-    """Return the body of a request that says it is JSON; raise a Problem where it does not."""
+async def json_body(*, also: str | None = None) -> bytes:
+    """Return the body of a request that says it is JSON; raise a Problem where it does not.
+
+    `also` is another type that would have been taken.
+    """
     if request.mimetype != _JSON:
-        raise Problem(415, f"send Content-Type: {_JSON}")
+        raise Problem(415, f"send Content-Type: {_JSON}" + (f" or {also}" if also else ""))
     body = await request.get_data(cache=False, as_text=False)
     assert isinstance(body, bytes)
     return body

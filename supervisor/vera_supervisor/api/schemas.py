@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
+from vera_supervisor.feed import TaskEvent
+from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, OnDependencyFailure, Priority, Progress, Record
 
 T = TypeVar("T")
@@ -62,6 +64,16 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     metadata: Raw = _NULL  # not `Raw | None`: msgspec then takes nothing but null
 
 
+class Filter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The body of POST /tasks/cancel and /tasks/purge: which tasks."""
+
+    status: Status | None = None
+    function: str | None = None
+    tag: str | None = None
+    #: Where all of them are meant, that has to be said.
+    all: bool = False
+
+
 class Execution(msgspec.Struct, kw_only=True):
     """The body of POST /execute, as Vera's orchestrator sends it."""
 
@@ -78,6 +90,27 @@ class Accepted(msgspec.Struct):
     status: str
     task_id: str
     position: int | None
+
+
+class FailureInShort(msgspec.Struct):
+    """How an attempt ended badly; the rest is in the record."""
+
+    cause: str
+    type: str | None
+    message: str
+
+
+class EventOut(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Something that happened to a task."""
+
+    task_id: str
+    function: str
+    status: str
+    attempt: int
+    at: datetime
+    position: int | None = None
+    progress: "ProgressOut | None" = None
+    failure: FailureInShort | None = None
 
 
 class ProgressOut(msgspec.Struct):
@@ -105,6 +138,7 @@ class RecordOut(msgspec.Struct, kw_only=True):
     tags: tuple[str, ...]
     depends_on: tuple[str, ...]
     metadata: Raw | None
+    retry_of: str | None
     progress: ProgressOut | None
     position: int | None
     blocked_by: str | None
@@ -117,6 +151,8 @@ encode: Final = msgspec.json.Encoder().encode
 decode_submission: Final = msgspec.json.Decoder(Submission).decode
 decode_execution: Final = msgspec.json.Decoder(Execution).decode
 decode_call: Final = msgspec.json.Decoder(Call).decode
+decode_filter: Final = msgspec.json.Decoder(Filter).decode
+decode_array: Final = msgspec.json.Decoder(list[Raw]).decode
 decode_any: Final = msgspec.json.Decoder().decode
 
 
@@ -180,10 +216,29 @@ def record_out(
         tags=task.tags,
         depends_on=task.depends_on,
         metadata=None if task.metadata is None else Raw(task.metadata),
+        retry_of=task.retry_of,
         progress=None if progress is None else ProgressOut(progress.fraction, progress.message),
         position=position,
         blocked_by=blocked_by,
         failure=failure,
+    )
+
+
+def event_out(event: TaskEvent) -> EventOut:
+    """Return an event as clients see it."""
+    progress, failure = event.progress, event.failure
+    short = (
+        None if failure is None else FailureInShort(failure.cause, failure.type, failure.message)
+    )
+    return EventOut(
+        task_id=event.task_id,
+        function=event.function,
+        status=event.status,
+        attempt=event.attempt,
+        at=_time(event.at),
+        position=event.position,
+        progress=None if progress is None else ProgressOut(progress.fraction, progress.message),
+        failure=short,
     )
 
 

@@ -2,17 +2,21 @@
 
 from dataclasses import dataclass
 
+from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
+from vera_supervisor.api.schemas import RecordOut, record_out
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.effects import Refuse
+from vera_supervisor.feed import Feed
 from vera_supervisor.health import Health, Signs, assess
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
-from vera_worker.tasks import Priority
+from vera_worker.tasks import Priority, Record
 
 _BUSY = (SlotState.BUSY, SlotState.STOPPING)
 _SERVING = (SlotState.IDLE, SlotState.CHECKING, *_BUSY)
@@ -32,6 +36,31 @@ class Services:
     clock: Clock
     #: When it started, on the monotonic clock.
     started_at: float
+
+    @property
+    def feed(self) -> Feed:
+        """What happens to tasks."""
+        return self.dispatcher.journal.feed
+
+    def shown(self, record: Record) -> RecordOut:
+        """Return a record as clients see it, with what is known of a live task besides."""
+        worker_id, scheduler = self.config.worker.id, self.dispatcher.scheduler
+        live = None if record.ended else scheduler.live.get(record.task.task_id)
+        if live is None:
+            return record_out(record, worker_id)
+        return record_out(
+            record,
+            worker_id,
+            progress=live.progress,
+            position=scheduler.position(live),
+            blocked_by=scheduler.blocked_by(live),
+        )
+
+    def problem_of(self, refuse: Refuse) -> Problem:
+        """Return what a client is told of a refusal."""
+        status = STATUS_OF_REFUSAL[refuse.refusal]
+        wait = self.dispatcher.retry_after() if status in (429, 503) else None
+        return Problem(status, refuse.detail, retry_after=wait)
 
     def health(self) -> Health:
         """Return how the worker stands now."""

@@ -1,13 +1,14 @@
 """From a request to a task: checks against the catalogue and the limits, and the defaults."""
 
 import hashlib
-import uuid
+import secrets
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import anyio.to_thread
 import msgspec
 
+from vera_supervisor import events as ev
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.schemas import (
     Call,
@@ -30,6 +31,10 @@ T = TypeVar("T")
 DECODE_IN_THREAD_BYTES: Final = 64 * 1024
 
 
+#: The bits of a UUID that say its version and variant, and their values in a random one.
+_UUID_FIXED: Final = (0xF << 76) | (0x3 << 62)
+_UUID_4: Final = (0x4 << 76) | (0x2 << 62)
+
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -41,6 +46,33 @@ async def read_submission(body: bytes, services: Services) -> Task:
 async def read_execution(body: bytes, services: Services) -> Task:
     """Return the task that a body of POST /execute asks for; raise a Problem."""
     return await _read(_execution, body, services)
+
+
+def submitted(task: Task, services: Services) -> ev.Submitted:
+    """Return the wish to have `task` done, with its times as seconds from now."""
+    if task.run_at is None and task.expires_at is None:
+        return ev.Submitted(task)
+    now = services.clock.wall()
+    return ev.Submitted(
+        task,
+        delay_s=0.0 if task.run_at is None else max(0.0, task.run_at - now),
+        expires_in_s=None if task.expires_at is None else task.expires_at - now,
+    )
+
+
+def run_again(task: Task, services: Services) -> Task:
+    """Return a new task that asks for the same as one that has ended; raise a Problem."""
+    if services.catalogue.get(task.function) is None:
+        raise Problem(422, f"there is no function {task.function!r} any more")
+    return msgspec.structs.replace(
+        task,
+        task_id=_new_id(),
+        queued_at=services.clock.wall(),
+        run_at=None,
+        expires_at=None,
+        retry_of=task.task_id,
+        digest=b"",
+    )
 
 
 async def _read(asked: Callable[[bytes], Submission], body: bytes, services: Services) -> Task:
@@ -78,7 +110,7 @@ def make_task(submission: Submission, services: Services) -> Task:
     now = services.clock.wall()
     run_at = _run_at(submission, now)
     return Task(
-        task_id=submission.task_id or str(uuid.uuid4()),
+        task_id=submission.task_id or _new_id(),
         function=call.function,
         payload=bytes(submission.payload),
         priority=submission.priority or limits.priority or Priority.NORMAL,
@@ -137,4 +169,14 @@ def _digest(submission: Submission) -> bytes:
 
 
 def _first(*values: T | None) -> T:
-    return next(value for value in values if value is not None)
+    for value in values:
+        if value is not None:
+            return value
+    raise ValueError("no value")
+
+
+def _new_id() -> str:
+    """Return a random UUID; the module of that name takes several times as long."""
+    bits = (secrets.randbits(128) & ~_UUID_FIXED) | _UUID_4
+    digits = f"{bits:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -7,12 +7,12 @@ from typing import Final
 
 from quart import Blueprint, Response, request
 
-from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
+from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body, query_number
 from vera_supervisor.api.responses import json_response
-from vera_supervisor.api.schemas import Accepted, RecordOut, record_out
+from vera_supervisor.api.schemas import Accepted
 from vera_supervisor.api.services import Services
-from vera_supervisor.api.submissions import read_submission
+from vera_supervisor.api.submissions import read_submission, run_again, submitted
 from vera_supervisor.effects import Accept, Refuse
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import Status
@@ -27,20 +27,8 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
     """Return the routes."""
     blueprint = Blueprint("tasks", __name__)
     dispatcher = services.dispatcher
-    worker_id = services.config.worker.id
     max_wait_s = services.config.server.max_wait
-
-    def shown(record: Record) -> RecordOut:
-        live = dispatcher.scheduler.live.get(record.task.task_id)
-        if live is None or record.ended:
-            return record_out(record, worker_id)
-        return record_out(
-            record,
-            worker_id,
-            progress=live.progress,
-            position=dispatcher.scheduler.position(live),
-            blocked_by=dispatcher.scheduler.blocked_by(live),
-        )
+    shown = services.shown
 
     @blueprint.post("/task/submit")
     async def submit() -> Response:
@@ -74,6 +62,15 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         if after.status is not Status.CANCELLED:
             raise Problem(409, f"task {task_id!r} ended before it was cancelled: {after.status}")
         return json_response(shown(after))
+
+    @blueprint.post("/task/<task_id>/retry")
+    async def retry(task_id: str) -> Response:
+        record = _found(await dispatcher.record(task_id), task_id)
+        if not record.ended:
+            raise Problem(409, f"task {task_id!r} has not ended: it is {record.status}")
+        accept = await accepted(services, run_again(record.task, services))
+        acceptance = Accepted(accept.status, accept.task_id, accept.position)
+        return json_response(acceptance, 202, {"location": f"/task/{accept.task_id}"})
 
     @blueprint.get("/task/<task_id>/output")
     async def output(task_id: str) -> Response:
@@ -114,16 +111,12 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
 
 async def accepted(services: Services, task: Task) -> Accept:
     """Have a task accepted; raise a Problem when it is refused."""
-    now = services.clock.wall()
+    asked = submitted(task, services)
     answer = await services.dispatcher.submit(
-        task,
-        delay_s=0.0 if task.run_at is None else max(0.0, task.run_at - now),
-        expires_in_s=None if task.expires_at is None else task.expires_at - now,
+        task, delay_s=asked.delay_s, expires_in_s=asked.expires_in_s
     )
     if isinstance(answer, Refuse):
-        status = STATUS_OF_REFUSAL[answer.refusal]
-        wait = services.dispatcher.retry_after() if status in (429, 503) else None
-        raise Problem(status, answer.detail, retry_after=wait)
+        raise services.problem_of(answer)
     return answer
 
 

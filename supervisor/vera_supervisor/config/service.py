@@ -64,6 +64,21 @@ class Server:
         Seconds(positive=True),
         "Seconds that a client may take to send the body of its request.",
     )
+    event_history: int = key(
+        10_000,
+        Integer(0, 10_000_000),
+        "Events kept in memory, so that a client that was cut off can go on where it was.",
+    )
+    event_backlog: int = key(
+        1000,
+        Integer(1, 1_000_000),
+        "Events that a client may be behind before its event stream is closed.",
+    )
+    heartbeat: float = key(
+        15.0,
+        Seconds(positive=True),
+        "Seconds of silence after which an event stream says that it is still there.",
+    )
     drain_timeout: float = key(
         30.0, Seconds(), "Seconds that running tasks get to end when the worker stops."
     )

@@ -1,0 +1,78 @@
+"""Many tasks at once: cancel those that have not ended, forget those that have."""
+
+import asyncio
+from typing import Final
+
+from quart import Blueprint, Response
+
+from vera_supervisor import events as ev
+from vera_supervisor.api.problems import Problem
+from vera_supervisor.api.requests import json_body
+from vera_supervisor.api.responses import json_response
+from vera_supervisor.api.schemas import Filter, decode_filter, decoded
+from vera_supervisor.api.services import Services
+from vera_supervisor.store.protocol import Query
+from vera_worker.lifecycle import TERMINAL, Status
+
+#: Tasks that are cancelled before others of the worker's clients get their turn.
+_AT_ONCE: Final = 64
+
+
+def routes(services: Services) -> Blueprint:
+    """Return the routes."""
+    blueprint = Blueprint("bulk", __name__)
+
+    @blueprint.post("/tasks/cancel")
+    async def cancel() -> Response:
+        which = await _filter(frozenset(Status) - TERMINAL)
+        cancelled, stopping = await _cancel(services, which)
+        return json_response({"cancelled": cancelled, "stopping": stopping})
+
+    @blueprint.post("/tasks/purge")
+    async def purge() -> Response:
+        which = await _filter(TERMINAL)
+        query = Query(status=which.status, function=which.function, tag=which.tag)
+        return json_response({"purged": await services.store.forget(query)})
+
+    return blueprint
+
+
+async def _filter(statuses: frozenset[Status]) -> Filter:
+    which = decoded(decode_filter, await json_body())
+    said = which.status is not None or which.function is not None or which.tag is not None
+    if said == which.all:
+        raise Problem(422, 'give status, function or tag, or else {"all": true}')
+    if which.status is not None and which.status not in statuses:
+        known = ", ".join(status for status in Status if status in statuses)
+        raise Problem(422, f"status: one of {known} is expected", field="status")
+    return which
+
+
+async def _cancel(services: Services, which: Filter) -> tuple[int, int]:
+    """Cancel what matches; return how many did not run and are cancelled, how many are to stop."""
+    dispatcher = services.dispatcher
+    live = dispatcher.scheduler.live
+    matching = [
+        task_id
+        for task_id, task in live.items()
+        if task.added
+        and which.status in (None, task.told)
+        and which.function in (None, task.task.function)
+        and (which.tag is None or which.tag in task.task.tags)
+    ]
+    cancelled = stopping = 0
+    for start in range(0, len(matching), _AT_ONCE):
+        ends = []
+        for task_id in matching[start : start + _AT_ONCE]:
+            task = live.get(task_id)
+            if task is None:
+                continue  # it has ended meanwhile
+            if task.told is Status.RUNNING:
+                stopping += 1
+            else:
+                ends.append(dispatcher.journal.expect_end(task_id))
+            dispatcher.post(ev.CancelAsked(task_id))
+        cancelled += len(ends)
+        await asyncio.gather(*ends)
+        await asyncio.sleep(0)
+    return cancelled, stopping
