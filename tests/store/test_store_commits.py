@@ -332,3 +332,26 @@ async def test_a_page_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.Mo
                 break
             query = Query(limit=8, cursor=page.cursor)
         assert seen == [f"{number}" for number in reversed(range(10))]
+
+
+@on_loop
+async def test_room_that_cannot_be_made_is_a_fault_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> tuple[str, int, int]:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.01)
+    store = SqliteStore(tmp_path / "tasks.db", result_ttl_s=1e9, max_bytes=1)
+    async with opened(store):
+        writer = Writer(store)
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "oldest_ended", unreadable)
+            writer.add(make_task("a"))
+            writer.finish("a")
+            assert await writer.last() is None
+            while store.fault is None:  # noqa: ASYNC110 - the store has no event for it
+                await asyncio.sleep(0)
+        await until_well(store)
+        writer.add(make_task("b"))
+        assert await writer.last() is None

@@ -215,15 +215,13 @@ class Writer:
         """Do what no one waits for."""
         if self._closing or self._fault is not None:
             return
-        if self._stock.ended_bytes > self._max_bytes:
+        try:
             self._shrink()
-        if self._logged >= _CHECKPOINT_BYTES and self._fault is None:
-            reach(FaultPoint.CHECKPOINT_BEGUN)
-            try:
+            if self._logged >= _CHECKPOINT_BYTES and self._fault is None:
                 self._database.checkpoint()
                 self._logged = 0
-            except sqlite3.Error as error:
-                self._fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is in doubt
+            self._fail(error)
 
     def _shrink(self) -> int:
         """Make room where there is too little; return how many tasks were forgotten."""
@@ -238,7 +236,7 @@ class Writer:
     def _fail(self, error: Exception) -> str:
         """Write nothing more until the database has been opened anew; return the reason."""
         reason = f"the store cannot write: {error}"
-        expected = isinstance(error, (sqlite3.Error, OSError, Damaged))
+        expected = isinstance(error, (sqlite3.Error, OSError, Damaged, StoreUnavailable))
         log.error("%s", reason, exc_info=None if expected else error)
         self._set_fault(reason)
         self._retry_at = self._now()
@@ -252,7 +250,7 @@ class Writer:
             self._database.prove()
             self._database.close()
             self._database, self._stock = open_database(self._path, self._witness.commits())
-        except (sqlite3.Error, OSError, Damaged, StoreUnavailable) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             self._set_fault(f"the store cannot write: {error}")
             self._retry_at = self._now() + RETRY_S
             return
