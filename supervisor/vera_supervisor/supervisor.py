@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import anyio
+import anyio.to_thread
 import msgspec
 
 from vera_supervisor import events as ev
@@ -36,6 +36,7 @@ from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
+from vera_supervisor.survivors import end_survivors
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
     store = choose_store(config, metrics)
     await store.open()
     try:
+        database = database_path(config.store.url)
+        if database is not None:
+            await anyio.to_thread.run_sync(end_survivors, database)
         await _serve(config, listener, store, metrics, ready_fd)
     finally:
         with anyio.CancelScope(shield=True):

@@ -50,6 +50,15 @@ def test_nothing_starts_before_all_are_taken_up() -> None:
     assert desk.started == ["high", "low"]
 
 
+def test_a_delay_that_passes_meanwhile_starts_nothing_before_all_are_taken_up() -> None:
+    desk = desk_with(1)
+    desk.tell(ev.Recovered((left("delayed", run_at=WALL + 1.0),), WALL, more=True))
+    desk.pass_time(10.0)
+    assert desk.started == []
+    desk.tell(ev.Recovered((), WALL, more=False))
+    assert desk.started == ["delayed"]
+
+
 def test_tasks_start_in_the_order_of_their_classes_and_acceptance() -> None:
     desk = desk_with(1)
     names = ["n1", "l1", "c1", "n2", "h1", "c2"]
