@@ -74,6 +74,7 @@ def test_the_record_of_a_completed_task(node: WorkerProcess) -> None:
         "worker_id": "worker-1",
         "tags": ["a", "b"],
         "metadata": {"k": 1},
+        "depends_on": [],
         "retry_of": None,
         "progress": None,
         "position": None,
@@ -311,9 +312,9 @@ def test_a_page_has_a_hard_cap(node: WorkerProcess) -> None:
     assert node.client.get("/tasks?limit=1e300").status_code == 200
 
 
-def test_a_task_starts_after_those_that_it_depends_on(worker: WorkerProcess) -> None:
+def test_a_task_starts_after_those_that_it_depends_on(node: WorkerProcess) -> None:
     first, second = new_id(), new_id()
-    with httpx.Client(base_url=worker.url) as http:
+    with httpx.Client(base_url=node.url) as http:
         call = body("sleep", 0.2, task_id=first)
         assert_json(http.post("/task/submit", json=call), 202)
         call = body("noop", task_id=second, depends_on=[first])
@@ -324,8 +325,8 @@ def test_a_task_starts_after_those_that_it_depends_on(worker: WorkerProcess) -> 
         assert http.get(f"/task/{first}").json()["completed_at"] <= record["started_at"]
 
 
-def test_a_task_fails_with_the_one_that_it_depends_on(worker: WorkerProcess) -> None:
-    with httpx.Client(base_url=worker.url) as http:
+def test_a_task_fails_with_the_one_that_it_depends_on(node: WorkerProcess) -> None:
+    with httpx.Client(base_url=node.url) as http:
         failed = http.post("/task/submit?wait=30", json=body("fail", "boom")).json()["task_id"]
         call = body("noop", depends_on=[failed])
         record = assert_json(http.post("/task/submit?wait=30", json=call), 200)
@@ -335,8 +336,8 @@ def test_a_task_fails_with_the_one_that_it_depends_on(worker: WorkerProcess) -> 
         assert http.post("/task/submit?wait=30", json=call).json()["status"] == "completed"
 
 
-def test_a_task_cannot_depend_on_one_that_there_is_not(worker: WorkerProcess) -> None:
+def test_a_task_cannot_depend_on_one_that_there_is_not(node: WorkerProcess) -> None:
     call = body("noop", depends_on=["never-seen"])
-    answer = httpx.post(f"{worker.url}/task/submit", json=call)
+    answer = httpx.post(f"{node.url}/task/submit", json=call)
     assert_problem(answer, 422)
     assert "never-seen" in answer.json()["detail"]
