@@ -75,7 +75,6 @@ def test_the_record_of_a_completed_task(node: WorkerProcess) -> None:
         "tags": ["a", "b"],
         "depends_on": [],
         "metadata": {"k": 1},
-        "depends_on": [],
         "retry_of": None,
         "progress": None,
         "position": None,

@@ -15,7 +15,7 @@ from vera_worker.tasks import Priority, Task
 ONCE: Final = "pay"
 
 #: Whether there is time for many more rounds.
-TORTURE: Final = bool(os.environ.get("VERATORTURE"))
+TORTURE: Final = bool(os.environ.get("VERA_TORTURE"))
 
 
 def rounds(examples: int, steps: int = 50) -> settings:
