@@ -32,7 +32,7 @@ _STANDARD_FDS: Final = (0, 1, 2)
 _RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
 #: After an answer the next task is often on its way: to look for it awhile, yielding the processor
 #: to whoever wants it, costs less than to fall asleep and be woken.
-_LOOK_OUT_S: Final = 100e-6
+_LOOK_OUT_S: Final = 30e-6
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
