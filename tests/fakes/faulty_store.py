@@ -1,0 +1,54 @@
+"""A store that lies at random: it carries a write out and says that it failed, or does not."""
+
+from random import Random
+
+from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.store.memory import MemoryStore
+from vera_supervisor.store.protocol import Added, Done, StoreFault
+
+TIMED_OUT = StoreFault("timed out")
+
+
+class FaultyStore(MemoryStore):
+    """A memory store: of all writes one part is done and reported failed, another is not done."""
+
+    def __init__(self, seed: int, *, done: float, not_done: float) -> None:
+        super().__init__(result_ttl_s=1e9, max_bytes=1 << 40)
+        self._random = Random(seed)
+        self._done, self._not_done = done, not_done
+        self.lies = 0
+
+    def add(self, effect: AddTask, done: Added) -> None:
+        if self._begins():
+            super().add(effect, lambda answer: done(TIMED_OUT if self._lies() else answer))
+        else:
+            done(TIMED_OUT)
+
+    def start(self, effect: StartAttempt, at: float, done: Done) -> None:
+        if self._begins():
+            super().start(effect, at, self._perhaps(done))
+        else:
+            done(TIMED_OUT)
+
+    def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:
+        if self._begins():
+            super().requeue(effect, at, self._perhaps(done))
+        else:
+            done(TIMED_OUT)
+
+    def finish(self, effect: FinishTask, at: float, done: Done) -> None:
+        if self._begins():
+            super().finish(effect, at, self._perhaps(done))
+        else:
+            done(TIMED_OUT)
+
+    def _perhaps(self, done: Done) -> Done:
+        return lambda fault: done(TIMED_OUT if self._lies() else fault)
+
+    def _begins(self) -> bool:
+        return self._random.random() >= self._not_done
+
+    def _lies(self) -> bool:
+        lies = self._random.random() < self._done
+        self.lies += lies
+        return lies
