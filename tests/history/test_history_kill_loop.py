@@ -16,7 +16,7 @@ MAX_ATTEMPTS = 3
 
 
 @pytest.mark.system
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @rounds(few=50, many=1000)
 def test_a_worker_killed_anywhere_keeps_its_promises(tmp_path: Path, rounds: int) -> None:
     seed = random.randrange(2**32) if rounds > 50 else 20260101
