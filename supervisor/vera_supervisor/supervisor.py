@@ -37,6 +37,7 @@ from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
+from vera_supervisor.timekeeper import Timekeeper
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
     """Run a worker until SIGTERM or SIGINT.
 
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
-    CannotServe, ModuleLoadError or StoreUnavailable.
+    CannotServe, ModuleLoadError, UnfitSchedule or StoreUnavailable.
     """
     listener = listen(config)
     metrics = Metrics()
@@ -86,6 +87,7 @@ async def _serve(
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.obey(policy(config, catalogue))
+        timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock)
@@ -109,6 +111,7 @@ async def _serve(
         await server.open()
         group.start_soon(pulse.run)
         group.start_soon(prune, store, clock)
+        group.start_soon(timekeeper.run)
         _announce(listener, ready_fd)
         await stop_on_signal(config, dispatcher)
         journal.close()

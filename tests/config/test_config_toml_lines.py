@@ -75,7 +75,7 @@ def test_every_key_of_a_written_document_is_on_the_line_that_is_found(
 def test_only_keys_of_the_document_are_found(document: Document) -> None:
     known = set(paths(document))
     for path in locate(tomli_w.dumps(document)):
-        # What stands in arrays of tables is found by its path without an index.
+        # What stands in arrays of tables is found by its path with an index.
         value: Any = document
         for name in path:
             if isinstance(value, list):
@@ -121,6 +121,10 @@ after_quotes = 1
 x = 1
 [[many]]
 x = 2
+[many.inner]
+y = 3
+[[many.inner.more]]
+z = 4
 '''
 
 
@@ -141,7 +145,12 @@ x = 2
         (("tasks", "after_literal", "d"), 26),
         (("tasks", "dotted", "k e y", "last"), 27),
         (("tasks", "after_quotes"), 32),
-        (("many", "x"), 34),
+        (("many",), 33),
+        (("many", "0", "x"), 34),
+        (("many", "1"), 35),
+        (("many", "1", "x"), 36),
+        (("many", "1", "inner", "y"), 38),
+        (("many", "1", "inner", "more", "0", "z"), 40),
     ],
 )
 def test_nothing_in_a_hard_document_confuses_the_lines(path: tuple[str, ...], line: int) -> None:

@@ -85,7 +85,9 @@ def _words(value: Any) -> str:
         case None:
             return "-"
         case list():
-            return ", ".join(value) or "-"
+            return ", ".join(map(_words, value)) or "-"
+        case dict():
+            return json.dumps(value) if value else "-"
     return str(value)
 
 

@@ -12,6 +12,7 @@ from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import CannotServe
 from vera_supervisor.supervisor import serve as serve_worker
+from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker.errors import ModuleLoadError
 
 _WRONG_CONFIGURATION = 2
@@ -45,7 +46,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotServe, ModuleLoadError, StoreUnavailable) as group:
+    except* (CannotServe, ModuleLoadError, StoreUnavailable, UnfitSchedule) as group:
         for leaf in _leaves(group):
             click.echo(f"vera-worker: {leaf}", err=True)
         sys.exit(_WRONG_CONFIGURATION)

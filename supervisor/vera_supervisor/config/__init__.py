@@ -2,8 +2,15 @@
 
 from vera_supervisor.config.changes import Change, changes
 from vera_supervisor.config.faults import ConfigError, Fault
-from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, RELOADABLE, shown
+from vera_supervisor.config.key_paths import (
+    FUNCTION_KEYS,
+    KEYS,
+    RELOADABLE,
+    SCHEDULE_KEYS,
+    shown,
+)
 from vera_supervisor.config.loading import Loaded, load
+from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.schema import Config
 from vera_supervisor.config.service import (
     Auth,
@@ -21,6 +28,7 @@ __all__ = [
     "FUNCTION_KEYS",
     "KEYS",
     "RELOADABLE",
+    "SCHEDULE_KEYS",
     "Auth",
     "Change",
     "Config",
@@ -35,6 +43,7 @@ __all__ = [
     "LogLevel",
     "Logging",
     "Queue",
+    "Schedule",
     "Server",
     "Store",
     "Tasks",

@@ -6,14 +6,18 @@ from typing import Any, Final, get_type_hints
 
 from vera_supervisor.config.faults import dotted
 from vera_supervisor.config.keys import Key, keys_of
+from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.schema import Config
 from vera_supervisor.config.work import FunctionLimits
 
-#: Where a key stands: its section and name, or ("tasks", "functions", function, name).
+#: Where a key stands: its section and name, ("tasks", "functions", function, name) or
+#: ("schedules", schedule, name).
 KeyPath = tuple[str, ...]
 
 #: The types of the sections by name.
-SECTIONS: Final[Mapping[str, type[Any]]] = get_type_hints(Config)
+SECTIONS: Final[Mapping[str, type[Any]]] = {
+    name: hint for name, hint in get_type_hints(Config).items() if name != "schedules"
+}
 
 #: All keys by dotted name, each with the environment variable that sets it.
 KEYS: Final[Mapping[str, Key]] = {
@@ -24,6 +28,9 @@ KEYS: Final[Mapping[str, Key]] = {
 
 #: The keys of `[tasks.functions.NAME]` by name; no environment variable sets them.
 FUNCTION_KEYS: Final[Mapping[str, Key]] = keys_of(FunctionLimits)
+
+#: The keys of one of the tables `[[schedules]]` by name; no environment variable sets them.
+SCHEDULE_KEYS: Final[Mapping[str, Key]] = keys_of(Schedule)
 
 #: Dotted names of the keys that take effect without a restart.
 RELOADABLE: Final = frozenset(name for name, known in KEYS.items() if known.reloadable)
@@ -39,6 +46,9 @@ def flatten(config: Config) -> dict[KeyPath, tuple[Key, Any]]:
         for leaf, known in FUNCTION_KEYS.items():
             if (value := getattr(limits, leaf)) is not None:
                 flat["tasks", "functions", function, leaf] = (known, value)
+    for schedule in config.schedules:
+        for leaf, known in SCHEDULE_KEYS.items():
+            flat["schedules", schedule.name, leaf] = (known, getattr(schedule, leaf))
     return flat
 
 
@@ -46,8 +56,11 @@ def assemble(values: Mapping[KeyPath, Any]) -> Config:
     """Return the configuration that has these values, and defaults for the rest."""
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     functions: dict[str, dict[str, Any]] = {}
+    schedules: dict[str, dict[str, Any]] = {}
     for path, value in values.items():
         match path:
+            case ("schedules", schedule, leaf):
+                schedules.setdefault(schedule, {})[leaf] = value
             case (section, leaf):
                 sections[section][leaf] = value
             case (_, _, function, leaf):
@@ -55,7 +68,10 @@ def assemble(values: Mapping[KeyPath, Any]) -> Config:
     sections["tasks"]["functions"] = {
         name: FunctionLimits(**limits) for name, limits in functions.items()
     }
-    return Config(**{name: SECTIONS[name](**values) for name, values in sections.items()})
+    return Config(
+        **{name: SECTIONS[name](**values) for name, values in sections.items()},
+        schedules=tuple(Schedule(**values) for values in schedules.values()),
+    )
 
 
 def shown(config: Config) -> dict[str, Any]:

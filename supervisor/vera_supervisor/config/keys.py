@@ -27,7 +27,9 @@ class Key:
     reloadable: bool = False
     #: Whether the value must not be shown.
     secret: bool = False
-    #: A value to show where there is no default.
+    #: Whether there must be a value, for there is no default.
+    required: bool = False
+    #: A value to show where there is no default, or none that says much.
     example: object = None
 
     def shown(self, value: object) -> object:
@@ -58,6 +60,13 @@ def key(
         example=example,
     )
     return field(default=default, repr=not secret, metadata={_KEY: declared})
+
+
+def required(kind: Kind[T], about: str, *, example: object) -> T:
+    """Declare a field that has no default."""
+    declared = Key(kind=kind, default=None, about=about, required=True, example=example)
+    declaration: T = field(metadata={_KEY: declared})
+    return declaration
 
 
 def keys_of(section: type[Any]) -> dict[str, Key]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vera_supervisor.config.faults import ConfigError, Fault, dotted, quoted
-from vera_supervisor.config.key_paths import KEYS, KeyPath, assemble, flatten
+from vera_supervisor.config.key_paths import KEYS, SCHEDULE_KEYS, KeyPath, assemble, flatten
 from vera_supervisor.config.kinds import UnfitError
 from vera_supervisor.config.schema import Config
 from vera_supervisor.config.settings import Setting, from_environment, from_flags
@@ -61,6 +61,9 @@ class _Merged:
 
     def take(self, setting: Setting) -> Fault | None:
         """Let a setting replace what stood before, or return why it cannot."""
+        if setting.path[0] == "schedules":
+            for leaf, key in SCHEDULE_KEYS.items():
+                self.values.setdefault((*setting.path[:2], leaf), key.default)
         try:
             self.values[setting.path] = setting.read()
         except UnfitError as error:
@@ -72,7 +75,7 @@ class _Merged:
 
     def settle(self) -> Iterator[Fault]:
         """Let defaults give way to the keys that bound them; yield what else exceeds its bound."""
-        for path, bound in (*_BOUNDED, *self._timeouts_of_functions()):
+        for path, bound in (*_BOUNDED, *self._further_timeouts()):
             if self._unfit & {path, bound} or self.values[path] <= self.values[bound]:
                 continue
             if setting := self._settings.get(path):
@@ -93,9 +96,11 @@ class _Merged:
         bound = self._capped.get(path)
         return f"default, capped by {dotted(bound)}" if bound else "default"
 
-    def _timeouts_of_functions(self) -> list[tuple[KeyPath, KeyPath]]:
+    def _further_timeouts(self) -> list[tuple[KeyPath, KeyPath]]:
         return [
             (path, _LONGEST_TIMEOUT)
-            for path in self.values
-            if path[:-2] == ("tasks", "functions") and path[-1] == "timeout"
+            for path, value in self.values.items()
+            if path[:-2] in {("tasks", "functions"), ("schedules",)}
+            and path[-1] == "timeout"
+            and value is not None
         ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.service import Auth, Health, Logging, Server, Store, Worker
 from vera_supervisor.config.work import Executor, Limits, Queue, Tasks
 
@@ -20,3 +21,4 @@ class Config:
     health: Health = field(default_factory=Health)
     store: Store = field(default_factory=Store)
     tasks: Tasks = field(default_factory=Tasks)
+    schedules: tuple[Schedule, ...] = ()

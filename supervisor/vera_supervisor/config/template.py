@@ -1,12 +1,15 @@
 """A fresh configuration file: every key at its default, and what it means."""
 
+import json
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import tomli_w
 
-from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, SECTIONS
+from vera_supervisor.config.faults import dotted
+from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, SCHEDULE_KEYS, SECTIONS
 from vera_supervisor.config.keys import Key
+from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.work import FunctionLimits
 
 _HEAD: Final = """\
@@ -19,12 +22,13 @@ _HEAD: Final = """\
 """
 
 _FUNCTION: Final = "[tasks.functions.analyze_data]"
+_SCHEDULE: Final = "[[schedules]]"
 
 
 def template() -> str:
     """Return the text of a configuration file that changes nothing."""
     sections = (_section(name, type_.__doc__) for name, type_ in SECTIONS.items())
-    return "\n".join((_HEAD, *sections, _function()))
+    return "\n".join((_HEAD, *sections, _function(), _schedule()))
 
 
 def _section(section: str, about: str | None) -> str:
@@ -40,6 +44,23 @@ def _function() -> str:
     """Return the section of one function, all of it commented out."""
     about = FunctionLimits.__doc__
     return "\n".join((f"# {about}", f"# {_FUNCTION}", *_entries(FUNCTION_KEYS)))
+
+
+def _schedule() -> str:
+    """Return one schedule, all of it commented out."""
+    entries: list[str] = []
+    for name, key in SCHEDULE_KEYS.items():
+        value = key.kind.to_toml(key.default) if key.example is None else key.example
+        entries.append(f"# {key.about}\n# {name} = {_inline(value)}\n")
+    return "\n".join((f"# {Schedule.__doc__}", f"# {_SCHEDULE}", *entries))
+
+
+def _inline(value: Any) -> str:
+    """Return a value as TOML on one line."""
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{dotted((name,))} = {_inline(one)}" for name, one in value.items())
+        return f"{{{pairs}}}"
+    return json.dumps(value)
 
 
 def _entries(keys: Mapping[str, Key]) -> Iterator[str]:

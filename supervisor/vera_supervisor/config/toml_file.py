@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from vera_supervisor.config.faults import Fault, dotted, nearest, quoted
-from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, SECTIONS, KeyPath
+from vera_supervisor.config.key_paths import (
+    FUNCTION_KEYS,
+    KEYS,
+    SCHEDULE_KEYS,
+    SECTIONS,
+    KeyPath,
+)
 from vera_supervisor.config.keys import Key
+from vera_supervisor.config.schedules import SCHEDULE_NAME
 from vera_supervisor.config.settings import Setting
 from vera_supervisor.config.toml_lines import line_of, locate
 
@@ -19,6 +26,7 @@ FILE_VARIABLE: Final = "VERA_CONFIG"
 
 _LARGEST_BYTES: Final = 2**20
 _FUNCTIONS: Final = "tasks.functions"
+_SCHEDULES: Final = "schedules"
 _POSITION: Final = re.compile(
     r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL
 )
@@ -99,12 +107,14 @@ class _Reader:
 
     def settings(self, document: dict[str, Any]) -> Iterator[Setting | Fault]:
         for section, content in document.items():
-            if section in SECTIONS and isinstance(content, dict):
+            if section == _SCHEDULES:
+                yield from self._schedules(content)
+            elif section in SECTIONS and isinstance(content, dict):
                 yield from self._section(section, content)
             elif section in SECTIONS:
                 yield self._no_table((section,), content)
-            elif isinstance(content, dict):
-                yield self._unknown((section,), SECTIONS, "section")
+            elif isinstance(content, dict | list):
+                yield self._unknown((section,), {*SECTIONS, _SCHEDULES}, "section")
             else:
                 yield self._unknown((section,), KEYS)
 
@@ -137,8 +147,45 @@ class _Reader:
                     (*path, leaf), [dotted((*path, name)) for name in FUNCTION_KEYS]
                 )
 
-    def _setting(self, path: KeyPath, key: Key, value: object) -> Setting:
-        line = line_of(path, self._lines)
+    def _schedules(self, schedules: object) -> Iterator[Setting | Fault]:
+        if not isinstance(schedules, list) or not all(isinstance(one, dict) for one in schedules):
+            found = quoted(schedules, secret=True)
+            yield self._fault((_SCHEDULES,), f"expected tables [[schedules]], found {found}")
+            return
+        names: set[str] = set()
+        for index, content in enumerate(schedules):
+            name = content.get("name")
+            known = isinstance(name, str) and SCHEDULE_NAME.fits(name)
+            # By its name if it has one that can be shown, else by its place from 1.
+            path = (_SCHEDULES, name if known else str(index + 1))
+            place = (_SCHEDULES, str(index))
+            if known and name in names:
+                message = f"expected a name of its own, found that of another: {quoted(name)}"
+                yield self._fault((*path, "name"), message, place=(*place, "name"))
+                continue
+            names.add(path[1])
+            yield from self._schedule(path, place, content)
+
+    def _schedule(
+        self, path: KeyPath, place: KeyPath, content: dict[str, Any]
+    ) -> Iterator[Setting | Fault]:
+        """Yield what is set of one schedule; `place` is its path with its index."""
+        for leaf, value in content.items():
+            if known := SCHEDULE_KEYS.get(leaf):
+                yield self._setting((*path, leaf), known, value, (*place, leaf))
+            else:
+                known_here = [dotted((*path, name)) for name in SCHEDULE_KEYS]
+                meant = nearest(dotted((*path, leaf)), known_here)
+                yield self._fault((*path, leaf), "unknown key", meant, (*place, leaf))
+        for leaf, known in SCHEDULE_KEYS.items():
+            if known.required and leaf not in content:
+                message = f"expected {known.kind.expected}, found nothing"
+                yield self._fault((*path, leaf), message, place=place)
+
+    def _setting(
+        self, path: KeyPath, key: Key, value: object, place: KeyPath | None = None
+    ) -> Setting:
+        line = line_of(place or path, self._lines)
         return Setting(path=path, key=key, value=value, source=self._source, line=line)
 
     def _unknown(self, path: KeyPath, known: Collection[str], what: str = "key") -> Fault:
@@ -148,8 +195,14 @@ class _Reader:
     def _no_table(self, path: KeyPath, found: object) -> Fault:
         return self._fault(path, f"expected a table, found {quoted(found, secret=True)}")
 
-    def _fault(self, path: KeyPath, message: str, meant: str | None = None) -> Fault:
-        line = line_of(path, self._lines)
+    def _fault(
+        self,
+        path: KeyPath,
+        message: str,
+        meant: str | None = None,
+        place: KeyPath | None = None,
+    ) -> Fault:
+        line = line_of(place or path, self._lines)
         return Fault(
             source=self._source, line=line, key=dotted(path), message=message, nearest=meant
         )

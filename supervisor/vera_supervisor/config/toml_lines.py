@@ -2,7 +2,8 @@
 
 The text must be valid TOML: it is split into statements, not checked. A statement is a table's
 header or a key with its value; a value ends at the first line end outside of its strings, arrays
-and inline tables. Keys inside of an inline table have the line of the key that holds it.
+and inline tables. What stands in an array of tables has the index of its table in its path. Keys
+inside of an inline table have the line of the key that holds it.
 """
 
 import re
@@ -21,7 +22,9 @@ _LONG_LITERAL_STRING: Final = r"'''[\s\S]*?'''(?!')"
 _NAME: Final = rf"(?:[A-Za-z0-9_-]+|{_BASIC_STRING}|{_LITERAL_STRING})"
 _KEY: Final = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
 
-_STATEMENT: Final = re.compile(rf"[ \t]*(?:\[\[?[ \t]*(?P<table>{_KEY})|(?P<key>{_KEY})[ \t]*=)")
+_STATEMENT: Final = re.compile(
+    rf"[ \t]*(?:\[(?P<many>\[?)[ \t]*(?P<table>{_KEY})|(?P<key>{_KEY})[ \t]*=)"
+)
 # Strings come before the marks, so that a mark inside of a string is none.
 _IN_VALUE: Final = re.compile(
     rf"{_LONG_BASIC_STRING}|{_LONG_LITERAL_STRING}|{_BASIC_STRING}|{_LITERAL_STRING}"
@@ -33,9 +36,12 @@ def locate(text: str) -> dict[tuple[str, ...], int]:
     """Return the line, from 1, on which each table and key first stands, by its full path."""
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
-    for line, name, is_table in _statements(text):
-        path = _parts(name) if is_table else (*table, *_parts(name))
-        table = path if is_table else table
+    counts: dict[tuple[str, ...], int] = {}
+    for line, name, opens in _statements(text):
+        if opens is None:
+            path = (*table, *_parts(name))
+        else:
+            path = table = _table(_parts(name), counts, is_new=opens == "[[")
         for depth in range(1, min(len(path), _DEEPEST) + 1):
             lines.setdefault(path[:depth], line)
     return lines
@@ -48,16 +54,30 @@ def line_of(path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> int 
     return lines.get(path)
 
 
-def _statements(text: str) -> Iterator[tuple[int, str, bool]]:
-    """Yield the line of each statement, its key as written, and whether it opens a table."""
+def _table(
+    names: tuple[str, ...], counts: dict[tuple[str, ...], int], *, is_new: bool
+) -> tuple[str, ...]:
+    """Return the path of a table by its header; `counts` has the tables of each array so far."""
+    path: tuple[str, ...] = ()
+    for depth, name in enumerate(names, 1):
+        path = (*path, name)
+        if is_new and depth == len(names):
+            counts[path] = counts.get(path, 0) + 1
+        if path in counts:
+            path = (*path, str(counts[path] - 1))
+    return path
+
+
+def _statements(text: str) -> Iterator[tuple[int, str, str | None]]:
+    """Yield the line of each statement, its key as written, and the brackets of a table."""
     at, line = 0, 1
     while at < len(text):
         statement = _STATEMENT.match(text, at)
         if statement and statement["table"]:
-            yield line, statement["table"], True
+            yield line, statement["table"], "[" + statement["many"]
             end = _end_of_line(text, statement.end())
         elif statement:
-            yield line, statement["key"], False
+            yield line, statement["key"], None
             end = _end_of_value(text, statement.end())
         else:
             end = _end_of_line(text, at)

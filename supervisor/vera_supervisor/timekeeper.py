@@ -1,0 +1,167 @@
+"""Submits what recurs when it is due; the one part of the schedules that knows what time it is.
+
+The id of a task follows from the name of its schedule and its due time, and a store takes an id
+once: neither a restart nor a clock that is put back makes two tasks of one due time.
+"""
+
+import logging
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Final
+
+import anyio
+import msgspec
+
+from vera_supervisor import effects as fx
+from vera_supervisor.catalogue import Catalogue
+from vera_supervisor.clock import Clock
+from vera_supervisor.config import Config, Schedule
+from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.recurrence import ON_TIME_S, MissedRun, Recurrence, due_text
+from vera_supervisor.store.url import database_path
+from vera_worker.errors import VeraError
+from vera_worker.tasks import Priority, Task
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two looks at the clock at most: it may have been set, or the machine slept.
+LONGEST_NAP_S: Final = 30.0
+#: Seconds until what was refused is submitted again.
+RETRY_S: Final = 5.0
+
+
+class UnfitSchedule(VeraError):
+    """A schedule asks for a call that no task module can answer; the message says what to do."""
+
+
+class Timekeeper:
+    """Keeps all schedules of a worker."""
+
+    def __init__(
+        self, config: Config, catalogue: Catalogue, dispatcher: Dispatcher, clock: Clock
+    ) -> None:
+        """Take the schedules; raise UnfitSchedule where one could never be kept."""
+        durable = database_path(config.store.url) is not None
+        self._keepers = [
+            Keeper(
+                schedule,
+                template(schedule, config, catalogue),
+                dispatcher,
+                clock,
+                # Whatever became due before that, the store may know no more that it was done.
+                look_back_s=config.store.result_ttl if durable else 0.0,
+            )
+            for schedule in config.schedules
+        ]
+
+    async def run(self) -> None:
+        """Keep them for ever."""
+        async with anyio.create_task_group() as group:
+            for keeper in self._keepers:
+                group.start_soon(keeper.run)
+
+
+class Keeper:
+    """Keeps one schedule."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        template: Task,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        *,
+        look_back_s: float,
+    ) -> None:
+        self._schedule = schedule
+        self._template = template
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._recurrence = Recurrence(schedule.cron, schedule.timezone)
+        if schedule.missed is MissedRun.SKIP:
+            look_back_s = min(look_back_s, ON_TIME_S)
+        #: All due times up to this one are dealt with.
+        self._since = clock.wall() - look_back_s
+        #: The due time whose task was refused last, so that this is said once.
+        self._refused: int | None = None
+
+    async def run(self) -> None:
+        """Keep it for ever."""
+        while True:
+            await self._sleep(await self._look())
+
+    async def _look(self) -> float:
+        """Submit what is due; return the seconds until it is worth to look again."""
+        now = self._clock.wall()
+        turn = self._recurrence.turn(self._since, now, self._schedule.missed)
+        if turn.run is not None:
+            if not await self._submit(turn.run):
+                return RETRY_S
+            self._since = turn.run
+        elif turn.missed is not None:
+            log.warning(
+                "schedules.%s: the run that was due at %s is left out",
+                self._schedule.name,
+                due_text(turn.missed),
+            )
+            self._since = turn.missed
+        now = self._clock.wall()
+        following = self._recurrence.next_after(max(now, self._since))
+        return LONGEST_NAP_S if following is None else min(LONGEST_NAP_S, following - now)
+
+    async def _submit(self, due: int) -> bool:
+        """Return whether there is a task for that due time now."""
+        name = self._schedule.name
+        task = msgspec.structs.replace(
+            self._template,
+            task_id=f"schedule.{name}.{due_text(due)}",
+            queued_at=self._clock.wall(),
+        )
+        answer = await self._dispatcher.submit(task)
+        if isinstance(answer, fx.Accept) or answer.refusal is fx.Refusal.CONFLICT:
+            return True
+        if self._refused != due:
+            log.warning("schedules.%s: refused, and tried again: %s", name, answer.detail)
+            self._refused = due
+        return False
+
+    async def _sleep(self, seconds: float) -> None:
+        awake = anyio.Event()
+        timer = self._clock.call_at(self._clock.now() + seconds, awake.set)
+        try:
+            await awake.wait()
+        finally:
+            timer.cancel()
+
+
+def template(schedule: Schedule, config: Config, catalogue: Catalogue) -> Task:
+    """Return the task of a schedule without its id and time; raise UnfitSchedule."""
+    function = catalogue.get(schedule.function)
+    if function is None:
+        near = get_close_matches(schedule.function, catalogue.names, 1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise UnfitSchedule(
+            f"schedules.{schedule.name}.function: no task module offers a function "
+            f'"{schedule.function}"{hint}'
+        )
+    args, kwargs = list(schedule.args), dict(schedule.kwargs or {})
+    fault = function.fault(args, kwargs)
+    if fault is not None:
+        raise UnfitSchedule(
+            f"schedules.{schedule.name}.args: the arguments do not fit "
+            f"{schedule.function}{function.info.signature}: {fault}"
+        )
+    limits = function.limits
+    call: Mapping[str, object] = {"function": schedule.function, "args": args, "kwargs": kwargs}
+    timeout_s = schedule.timeout or limits.timeout or config.limits.task_timeout
+    return Task(
+        task_id="",
+        function=schedule.function,
+        payload=msgspec.json.encode(call),
+        priority=schedule.priority or limits.priority or Priority.NORMAL,
+        timeout_s=timeout_s,
+        queued_at=0.0,
+        max_retries=limits.max_retries or 0,
+        retry_delay_s=1.0 if limits.retry_delay is None else limits.retry_delay,
+        tags=(f"schedule:{schedule.name}",),
+    )
