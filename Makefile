@@ -42,6 +42,7 @@ bench: $(READY)     ## measure this machine's limits and how near the worker com
 	$(BIN)/python bench/dispatch.py
 	$(BIN)/python bench/http.py
 	$(BIN)/python bench/throughput.py
+	VERA_BENCH_TASKS=50000 $(BIN)/python bench/million.py --rounds 1
 
 lock: $(READY)      ## pin every dependency anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --upgrade pyproject.toml -o requirements/runtime.txt

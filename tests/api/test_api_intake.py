@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.on_loop import on_loop, turn
 from vera_supervisor.api import intake as intake_module
-from vera_supervisor.api import submissions
 from vera_supervisor.api.intake import Intake
 from vera_supervisor.api.lines import Line
 from vera_supervisor.api.services import Services
@@ -212,11 +210,3 @@ async def test_the_wait_is_counted_from_the_acceptance_and_then_over() -> None:
     assert json.loads(desk.answers[0])["status"] == "running"
     assert desk.bench.journal.waiting == 0
     desk.client.cancel()
-
-
-def test_ids_that_are_made_here_are_random_uuids() -> None:
-    ids = [submissions._new_id() for _ in range(1000)]
-    assert len(set(ids)) == 1000
-    for made in ids:
-        parsed = uuid.UUID(made)
-        assert (str(parsed), parsed.version, parsed.variant) == (made, 4, uuid.RFC_4122)

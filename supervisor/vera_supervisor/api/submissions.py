@@ -1,7 +1,6 @@
 """From a request to a task: checks against the catalogue and the limits, and the defaults."""
 
 import hashlib
-import secrets
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -21,6 +20,7 @@ from vera_supervisor.api.schemas import (
     refuse_twin_keys,
 )
 from vera_supervisor.api.services import Services
+from vera_supervisor.api.task_ids import new_id
 from vera_supervisor.catalogue import Function
 from vera_worker.tasks import Priority, Task
 
@@ -29,11 +29,6 @@ T = TypeVar("T")
 #: Bodies above this are decoded in a thread: a megabyte of brackets takes longer than a client
 #: of another task should have to wait.
 DECODE_IN_THREAD_BYTES: Final = 64 * 1024
-
-
-#: The bits of a UUID that say its version and variant, and their values in a random one.
-_UUID_FIXED: Final = (0xF << 76) | (0x3 << 62)
-_UUID_4: Final = (0x4 << 76) | (0x2 << 62)
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
@@ -64,10 +59,11 @@ def run_again(task: Task, services: Services) -> Task:
     """Return a new task that asks for the same as one that has ended; raise a Problem."""
     if services.catalogue.get(task.function) is None:
         raise Problem(422, f"there is no function {task.function!r} any more")
+    now = services.clock.wall()
     return msgspec.structs.replace(
         task,
-        task_id=_new_id(),
-        queued_at=services.clock.wall(),
+        task_id=new_id(now),
+        queued_at=now,
         run_at=None,
         expires_at=None,
         retry_of=task.task_id,
@@ -110,8 +106,8 @@ def make_task(submission: Submission, services: Services) -> Task:
     now = services.clock.wall()
     run_at = _run_at(submission, now)
     return Task(
-        task_id=submission.task_id or _new_id(),
-        function=call.function,
+        task_id=submission.task_id or new_id(now),
+        function=function.info.name,  # one string for all its tasks
         payload=bytes(submission.payload),
         priority=submission.priority or limits.priority or Priority.NORMAL,
         timeout_s=_timeout(submission, function, services),
@@ -173,10 +169,3 @@ def _first(*values: T | None) -> T:
         if value is not None:
             return value
     raise ValueError("no value")
-
-
-def _new_id() -> str:
-    """Return a random UUID; the module of that name takes several times as long."""
-    bits = (secrets.randbits(128) & ~_UUID_FIXED) | _UUID_4
-    digits = f"{bits:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

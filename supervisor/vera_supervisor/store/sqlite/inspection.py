@@ -83,11 +83,11 @@ def _take_stock(database: Database, noted: int) -> Stock:
         large[number] = large.get(number, 0) | part
     rows = database.connection.execute(f"select {', '.join(COLUMNS)} from tasks order by number")  # noqa: S608 - our own columns
     for row in rows:
-        verify(row)
+        seed = verify(row)
         if row[_LARGE] != large.pop(row[0], 0):
             raise Damaged(f"a part of task number {row[0]} is missing")
         if row[_COMPLETED_AT] is None:
-            stock.live[row[1]] = entry_of(row)
+            stock.live[row[1]] = entry_of(row, seed)
         else:
             stock.ended_bytes += row[_SIZE]
         if row[0] > last_number:

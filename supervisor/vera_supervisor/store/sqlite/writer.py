@@ -18,7 +18,7 @@ from vera_supervisor.store.protocol import StoreFault, StoreUnavailable
 from vera_supervisor.store.sqlite.batch import Answer, Batch, Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.inspection import Stock, open_database
-from vera_supervisor.store.sqlite.rows import Damaged
+from vera_supervisor.store.sqlite.rows import Damaged, Row
 from vera_supervisor.store.sqlite.witness import Witness
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.tasks import Record
@@ -112,10 +112,16 @@ class Writer:
 
     def live_after(self, number: int, limit: int) -> list[Record]:
         """Return the first tasks after `number` that have not ended; raise StoreUnavailable."""
-        entries = sorted(entry.number for entry in self._stock.live.values())
-        numbers = [each for each in entries if each > number][:limit]
-        records: list[Record] = self.read(lambda database: database.by_number(numbers))
+        rows = self.read(lambda database: database.unended(number, limit))
+        records: list[Record] = self.read(
+            lambda database: [database.record(self._shared(row)) for row in rows]
+        )
         return records
+
+    def _shared(self, row: Row) -> Row:
+        """Return a row with the id that is in memory already: there may be a million of them."""
+        entry = self._stock.live.get(row[1])
+        return row if entry is None else (row[0], entry.task_id, *row[2:])
 
     def prune(self, now: float) -> int:
         """Forget some tasks that ended too long ago or are too many; return how many."""
