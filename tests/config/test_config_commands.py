@@ -7,7 +7,7 @@ import tomli_w
 from click.testing import CliRunner, Result
 
 from vera_supervisor.commands.config import config as command
-from vera_supervisor.config import FUNCTION_KEYS, KEYS, Config, load
+from vera_supervisor.config import FUNCTION_KEYS, KEYS, SCHEDULE_KEYS, Config, load
 from vera_supervisor.config.template import template
 
 SHIPPED = Path(__file__).parents[2] / "config" / "worker.toml"
@@ -119,7 +119,7 @@ def test_the_file_names_every_key_under_a_sentence() -> None:
 
 def test_the_file_is_easy_to_read() -> None:
     assert max(map(len, template().splitlines())) <= 100
-    for key in (*KEYS.values(), *FUNCTION_KEYS.values()):
+    for key in (*KEYS.values(), *FUNCTION_KEYS.values(), *SCHEDULE_KEYS.values()):
         assert key.about[0].isupper()
         assert key.about.endswith(".")
         assert ". " not in key.about, "one sentence"
@@ -136,3 +136,5 @@ def test_every_example_of_the_file_can_be_used() -> None:
     limits = loaded.config.tasks.functions["analyze_data"]
     assert all(getattr(limits, name) is not None for name in FUNCTION_KEYS)
     assert loaded.config.limits.task_memory == 512 * 2**20
+    (schedule,) = loaded.config.schedules
+    assert all(getattr(schedule, name) is not None for name in SCHEDULE_KEYS)
