@@ -97,6 +97,18 @@ def test_a_rhythm_follows_the_clock_through_both_changes() -> None:
     ]
 
 
+def test_an_hour_that_is_left_out_has_no_rhythm() -> None:
+    assert following("7 * * * *", "Europe/Berlin", "2026-03-29T01:00+01:00", 2) == [
+        "29 01:07 +0100",
+        "29 03:07 +0200",
+    ]
+
+
+def test_looking_back_into_an_hour_that_comes_twice_finds_its_second_time() -> None:
+    quarters = Recurrence("*/15 * * * *", "Europe/Berlin")
+    assert quarters.last_until(at("2026-10-25T02:35+01:00")) == at("2026-10-25T02:30+01:00")
+
+
 def test_a_clock_that_is_put_forward_by_half_an_hour_moves_no_rhythm() -> None:
     assert following("*/20 */6 * * *", "Australia/Lord_Howe", "2026-10-03T15:00Z", 4) == [
         "04 06:00 +1100",

@@ -17,6 +17,7 @@ from tests.fakes.on_loop import on_loop, turn
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import Config, FunctionLimits, Schedule, Store
 from vera_supervisor.recurrence import MissedRun
+from vera_supervisor.store.protocol import Query
 from vera_supervisor.timekeeper import LONGEST_NAP_S, RETRY_S, Timekeeper, UnfitSchedule, template
 from vera_worker.handlers import describe
 from vera_worker.tasks import Priority
@@ -66,6 +67,12 @@ async def pass_time(bench: Bench, seconds: float) -> None:
         bench.clock.pass_time(step)
         await settle(bench)
         seconds -= step
+
+
+def set_clock(bench: Bench, seconds: float) -> None:
+    """Put the clock on the wall forward; the one to measure with does not notice."""
+    wall = bench.clock.wall
+    bench.clock.wall = lambda: wall() + seconds  # type: ignore[method-assign]
 
 
 def submitted(bench: Bench) -> list[str]:
@@ -136,7 +143,7 @@ async def test_a_due_time_whose_task_has_ended_is_not_run_again() -> None:
     ],
 )
 def test_what_was_due_before_the_start(
-    cron: str, missed: MissedRun, url: str, made_good: list[str]
+    cron: str, missed: MissedRun, url: str, made_good: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     @on_loop
     async def check() -> None:
@@ -146,6 +153,7 @@ def test_what_was_due_before_the_start(
         assert submitted(bench) == [f"schedule.nightly.{due}" for due in made_good]
 
     check()
+    assert not caplog.text, "it may have been done by the worker before"
 
 
 @on_loop
@@ -155,13 +163,15 @@ async def test_when_the_machine_slept_the_last_due_time_is_made_good_or_spoken_o
     bench = Bench()
     again = make_schedule("30 * * * *", name="again", missed=MissedRun.RUN_ONCE)
     async with kept(bench, make_schedule("30 * * * *"), again):
-        bench.clock._now += 3 * 3600.0
-        await pass_time(bench, LONGEST_NAP_S)
+        # The clock to measure with stands still while a machine sleeps.
+        set_clock(bench, 3 * 3600.0)
+        await pass_time(bench, 3 * LONGEST_NAP_S)
         assert submitted(bench) == [
             "schedule.again.20010909T013000Z",  # from before the start
             "schedule.again.20010909T043000Z",
         ]
-    assert "schedules.nightly: the run that was due at 20010909T043000Z is left out" in caplog.text
+    message = "schedules.nightly: the run that was due at 20010909T043000Z is left out"
+    assert caplog.text.count(message) == 1
 
 
 @on_loop
@@ -203,8 +213,9 @@ async def test_a_clock_that_is_put_back_makes_no_second_task() -> None:
         await pass_time(bench, 45.0)
         bench.pool.end("schedule.nightly.20010909T020400Z")
         await settle(bench)
-        offset = bench.clock.wall
-        bench.clock.wall = lambda: offset() - 45.0  # type: ignore[method-assign]
+        await bench.store.forget(Query())
+        await pass_time(bench, 10.0)
+        set_clock(bench, -45.0)
         await pass_time(bench, 120.0)
     assert submitted(bench) == []
 
