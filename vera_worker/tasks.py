@@ -117,8 +117,8 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     message: str | None
 
 
-class Record(msgspec.Struct, kw_only=True):
-    """A task and what became of it, as the store keeps it."""
+class Record(msgspec.Struct, kw_only=True, gc=False):
+    """A task and what became of it, as the store keeps it; nothing in it refers back to it."""
 
     task: Task
     #: Its place in the order of acceptance, given by the store.

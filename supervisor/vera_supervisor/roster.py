@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from vera_supervisor.effects import Effect, Launch, Retire
-from vera_supervisor.slot import Limits, Slot, SlotState
+from vera_supervisor.slot import Alarm, Limits, Slot, SlotState
 
 #: Executors that die before they are ready are replaced ever more slowly, up to this.
 MAX_START_DELAY_S: Final = 30.0
@@ -30,6 +30,8 @@ class Roster:
     def __init__(self, size: Size, limits: Limits) -> None:
         self.size = size
         self.limits = limits
+        #: Rings no later than at `next_deadline`; read after every event.
+        self.alarm = Alarm()
         self._slots: dict[int, Slot] = {}
         #: How many there are; read after every event.
         self.count = 0
@@ -85,6 +87,7 @@ class Roster:
         self.last_sign_of_life = now
         slot.rest(now, self.limits)
         self.idle.append(slot)
+        self._expect_farewell(slot)
 
     def answered(self, slot: Slot, now: float) -> None:
         """`slot` passed its self-check."""
@@ -104,6 +107,7 @@ class Roster:
             if now >= self._no_start_before:  # those that fail together have one reason
                 delay = FIRST_START_DELAY_S * 2.0 ** min(self._delays, 10)
                 self._no_start_before = now + min(delay, MAX_START_DELAY_S)
+                self.alarm.set(self._no_start_before)
                 self._delays += 1
 
     def grow(self, waiting: int, now: float) -> list[Effect]:
@@ -129,13 +133,20 @@ class Roster:
                 alive -= 1
         return effects
 
+    def _expect_farewell(self, slot: Slot) -> None:
+        """Have `shrink` called when an idle slot has been idle for too long."""
+        if self.count > self.size.min_workers:
+            self.alarm.set(slot.idle_since + self.size.idle_timeout_s)
+
     def _staying(self) -> int:
         return sum(s.state not in (SlotState.RETIRING, SlotState.KILLING) for s in self)
 
     def _launch(self, now: float) -> Effect:
-        slot = Slot(self._next_id, now, self.limits)
+        slot = Slot(self._next_id, now, self.limits, self.alarm)
         self._slots[slot.slot_id] = slot
         self.count += 1
+        if self.idle:
+            self._expect_farewell(self.idle[0])
         self._next_id += 1
         return Launch(slot.slot_id)
 
@@ -168,12 +179,19 @@ class Roster:
         """Return the slots whose killed process does not vanish."""
         return [s for s in self if s.state is SlotState.KILLING and s.deadline <= now]
 
+    def reset_alarm(self, now: float) -> None:
+        """Set the alarm to the nearest deadline there is, if it has rung."""
+        if self.alarm.at <= now:
+            self.alarm.at = self.next_deadline()
+
     def next_deadline(self) -> float:
-        """Return when `due` or `shrink` will next have something to say; infinity for never."""
+        """Return when `due` or `shrink` will next have something to say; infinity for never.
+
+        It looks at all slots: see `alarm`.
+        """
         nearest = math.inf
-        for slot in self._slots.values():  # a plain loop: this runs after every event
-            if slot.deadline < nearest:
-                nearest = slot.deadline
+        for slot in self:
+            nearest = min(nearest, slot.deadline)
         if self._no_start_before > -math.inf:
             nearest = min(nearest, self._no_start_before)
         if self.idle and self.count > self.size.min_workers:

@@ -150,8 +150,11 @@ class Scheduler:
         return Blocked.DRAINING if self.draining else self.waiting.blocked_by(live)
 
     def next_wakeup(self) -> float:
-        """Return when TimePassed will next be of use; infinity for never."""
-        nearest = self.roster.next_deadline()
+        """Return when TimePassed may next be of use; infinity for never.
+
+        Once it comes, this says exactly when the next one will be of use.
+        """
+        nearest = self.roster.alarm.at
         if self.waiting.delayed:
             nearest = min(nearest, self.waiting.delayed[0][0])
         if self._unsaved:
@@ -449,6 +452,7 @@ class Scheduler:
         for slot in self.roster.given_up(now):
             message = "the executor was killed but does not vanish (uninterruptible sleep)"
             effects += self._executor_lost(ev.ExecutorLost(slot.slot_id, message), now)
+        self.roster.reset_alarm(now)
         return effects
 
     def _drain_asked(self, event: ev.DrainAsked, now: float) -> list[Effect]:

@@ -52,10 +52,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     kill_grace_s: float
 
 
+class Alarm:
+    """No later than the nearest deadline of all slots that share it; infinity for none.
+
+    Earlier than that after a deadline was put off: to look at all slots whenever one of them moves
+    on would cost more than to be woken once too often.
+    """
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at = math.inf
+
+    def set(self, at: float) -> None:
+        """Let it ring at `at` at the latest."""
+        if at < self.at:
+            self.at = at
+
+
 class Slot:
     """The state machine of one executor; `now` is always the monotonic clock."""
 
     __slots__ = (
+        "_alarm",
         "attempt",
         "deadline",
         "dumped",
@@ -66,11 +85,13 @@ class Slot:
         "why",
     )
 
-    def __init__(self, slot_id: int, now: float, limits: Limits) -> None:
+    def __init__(self, slot_id: int, now: float, limits: Limits, alarm: Alarm) -> None:
         self.slot_id = slot_id
         self.state = SlotState.STARTING
+        self._alarm = alarm
         #: When the present state has lasted too long.
-        self.deadline = now + limits.start_timeout_s
+        self.deadline: float
+        self._until(now + limits.start_timeout_s)
         self.task_id: str | None = None
         self.attempt = 0
         #: Why its task was asked to stop.
@@ -87,12 +108,12 @@ class Slot:
         self.state = SlotState.IDLE
         self.task_id = self.why = None
         self.idle_since = now
-        self.deadline = now + limits.check_interval_s
+        self._until(now + limits.check_interval_s)
 
     def answered(self, now: float, limits: Limits) -> None:
         """It passed its self-check; that is no work, so it has been idle all along."""
         self.state = SlotState.IDLE
-        self.deadline = now + limits.check_interval_s
+        self._until(now + limits.check_interval_s)
 
     @property
     def was_ready(self) -> bool:
@@ -105,7 +126,7 @@ class Slot:
         self.state = SlotState.BUSY
         self.task_id = task_id
         self.attempt = attempt
-        self.deadline = now + timeout_s
+        self._until(now + timeout_s)
 
     def runs(self, task_id: str, attempt: int) -> bool:
         """Return whether this attempt is the one it works on."""
@@ -122,21 +143,21 @@ class Slot:
         self.state = SlotState.STOPPING
         self.why = why
         self.dumped = False
-        self.deadline = now + max(0.0, limits.kill_grace_s - DUMP_LEAD_S)
+        self._until(now + max(0.0, limits.kill_grace_s - DUMP_LEAD_S))
         return [Stop(self.slot_id)]
 
     def retire(self, now: float) -> None:
         """It was told to leave."""
         self.state = SlotState.RETIRING
         self.task_id = self.why = None
-        self.deadline = now + RETIRE_S
+        self._until(now + RETIRE_S)
 
     def kill(self, now: float) -> list[Effect]:
         """It shall be gone, now."""
         if self.state is SlotState.KILLING:
             return []
         self.state = SlotState.KILLING
-        self.deadline = now + VANISH_S
+        self._until(now + VANISH_S)
         return [Kill(self.slot_id)]
 
     def time_up(self, now: float, limits: Limits) -> list[Effect]:
@@ -146,11 +167,15 @@ class Slot:
                 return self.stop(Cause.TIMEOUT, now, limits)
             case SlotState.STOPPING if not self.dumped:
                 self.dumped = True
-                self.deadline = now + min(DUMP_LEAD_S, limits.kill_grace_s)
+                self._until(now + min(DUMP_LEAD_S, limits.kill_grace_s))
                 return [DumpStack(self.slot_id)]
             case SlotState.IDLE:
                 self.state = SlotState.CHECKING
-                self.deadline = now + ANSWER_S
+                self._until(now + ANSWER_S)
                 return [Check(self.slot_id)]
             case _:
                 return self.kill(now)
+
+    def _until(self, deadline: float) -> None:
+        self.deadline = deadline
+        self._alarm.set(deadline)

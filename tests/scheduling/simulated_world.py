@@ -89,6 +89,7 @@ class World:
         end = self.now + seconds
         wakeups = 0
         while (due := self.scheduler.next_wakeup()) <= end:
+            assert due <= self.scheduler.roster.next_deadline(), "it would be woken too late"
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
             self.now = max(self.now, due)

@@ -247,20 +247,62 @@ def test_counts_and_repr_tell_how_things_stand() -> None:
     assert roster.counts()["retiring"] == 0
 
 
+def test_the_alarm_rings_for_one_that_has_been_idle_too_long() -> None:
+    roster = roster_of(0, 1)
+    roster.grow(1, 0.0)
+    ready(roster)
+    slot = assign(roster, 0.0)
+    roster.reset_alarm(1e5)
+    roster.rest(slot, 100.0)
+    assert roster.alarm.at == roster.next_deadline() == 100.0 + IDLE_TIMEOUT_S
+
+
+def test_the_alarm_rings_for_one_that_is_too_many_only_since_another_came() -> None:
+    roster = roster_of(1, 2)
+    roster.grow(1, 0.0)
+    ready(roster)
+    roster.reset_alarm(1e5)
+    assert roster.alarm.at == 1e6, "the only one stays"
+    roster.grow(2, 50.0)
+    assert roster.alarm.at == roster.next_deadline() == IDLE_TIMEOUT_S
+
+
+def test_the_alarm_rings_at_once_for_whatever_becomes_due_first() -> None:
+    roster = roster_of(0, 2)
+    roster.grow(2, 0.0)
+    first, second = ready(roster)
+    roster.reset_alarm(1e5)
+    roster.kill(second, 1.0)
+    assert roster.alarm.at == second.deadline
+    roster.lost(second, 2.0)
+    assert roster.alarm.at < roster.next_deadline(), "it may ring for nothing, once"
+    roster.reset_alarm(roster.alarm.at)
+    assert roster.alarm.at == roster.next_deadline() == first.idle_since + IDLE_TIMEOUT_S
+
+
 @rounds(100)
 @given(
     st.integers(0, 3),
     st.integers(1, 5),
+    st.sampled_from([25.0, 45.0, 1e6]),
     st.lists(
         st.tuples(
-            st.sampled_from(["grow", "ready", "busy", "free", "lose", "shrink"]), st.integers(0, 9)
+            st.sampled_from(
+                ["grow", "ready", "busy", "free", "lose", "shrink", "wait", "answer", "kill"]
+            ),
+            st.integers(0, 9),
         )
     ),
 )
 def test_whatever_happens_the_bounds_hold(
-    min_workers: int, max_workers: int, moves: list[tuple[str, int]]
+    min_workers: int,
+    max_workers: int,
+    check_interval_s: float,
+    moves: list[tuple[str, int]],
 ) -> None:
-    roster = roster_of(min(min_workers, max_workers), max_workers)
+    roster = roster_of(
+        min(min_workers, max_workers), max_workers, check_interval_s=check_interval_s
+    )
     for now, (move, number) in enumerate(moves):
         slots = list(roster)
         slot = slots[number % len(slots)] if slots else None
@@ -272,8 +314,19 @@ def test_whatever_happens_the_bounds_hold(
             roster.shrink(now * 10.0)
             assert all(s.state is SlotState.BUSY for s in busy)
             assert roster._staying() >= min(staying, roster.size.min_workers)
+        elif move == "wait":
+            now_ = now * 10.0
+            roster.due(now_)
+            for given_up in roster.given_up(now_):
+                roster.lost(given_up, now_)
+            roster.reset_alarm(now_)
+            assert roster.alarm.at > now_ or roster.next_deadline() == roster.alarm.at
         elif slot is None:
             continue
+        elif move == "kill":
+            roster.kill(slot, now * 10.0)
+        elif move == "answer":
+            roster.answered(slot, now * 10.0)
         elif move == "lose":
             roster.lost(slot, now * 10.0)
         elif move == "ready" and slot.state is SlotState.STARTING:
@@ -282,6 +335,7 @@ def test_whatever_happens_the_bounds_hold(
             assign(roster, now * 10.0)
         elif move == "free" and slot.state is SlotState.BUSY:
             roster.rest(slot, now * 10.0)
+        assert roster.alarm.at <= roster.next_deadline(), "it would be woken too late"
         assert len(roster) <= max_workers
         idle = [s for s in roster if s.state is SlotState.IDLE]
         assert sorted(s.slot_id for s in roster.idle) == sorted(s.slot_id for s in idle)

@@ -3,7 +3,16 @@
 import pytest
 
 from vera_supervisor import effects as fx
-from vera_supervisor.slot import ANSWER_S, DUMP_LEAD_S, RETIRE_S, VANISH_S, Limits, Slot, SlotState
+from vera_supervisor.slot import (
+    ANSWER_S,
+    DUMP_LEAD_S,
+    RETIRE_S,
+    VANISH_S,
+    Alarm,
+    Limits,
+    Slot,
+    SlotState,
+)
 from vera_worker.tasks import Cause
 
 LIMITS = Limits(start_timeout_s=30.0, check_interval_s=10.0, kill_grace_s=3.0)
@@ -14,7 +23,7 @@ def limits(kill_grace_s: float) -> Limits:
 
 
 def busy_slot(now: float = 0.0, timeout_s: float = 5.0) -> Slot:
-    slot = Slot(1, now, LIMITS)
+    slot = Slot(1, now, LIMITS, Alarm())
     slot.rest(now, LIMITS)
     slot.assign("a", 1, now, timeout_s)
     return slot
@@ -113,17 +122,17 @@ def test_once_killed_it_runs_nothing_and_is_killed_once() -> None:
 
 def test_only_an_idle_one_gets_a_task() -> None:
     with pytest.raises(AssertionError):
-        Slot(1, 0.0, LIMITS).assign("a", 1, 0.0, 1.0)
+        Slot(1, 0.0, LIMITS, Alarm()).assign("a", 1, 0.0, 1.0)
     with pytest.raises(AssertionError):
         busy_slot().assign("b", 1, 0.0, 1.0)
 
 
 def test_an_executor_that_does_not_get_ready_is_killed() -> None:
-    assert descent(Slot(1, 0.0, LIMITS), LIMITS) == [(30.0, fx.Kill(1))]
+    assert descent(Slot(1, 0.0, LIMITS, Alarm()), LIMITS) == [(30.0, fx.Kill(1))]
 
 
 def test_an_idle_executor_is_asked_for_a_sign_of_life() -> None:
-    slot = Slot(1, 0.0, LIMITS)
+    slot = Slot(1, 0.0, LIMITS, Alarm())
     slot.rest(0.0, LIMITS)
     assert slot.time_up(slot.deadline, LIMITS) == [fx.Check(1)]
     assert repr(slot) == "<Slot 1 checking>"
@@ -134,13 +143,13 @@ def test_an_idle_executor_is_asked_for_a_sign_of_life() -> None:
 
 
 def test_an_idle_executor_that_does_not_answer_is_killed() -> None:
-    slot = Slot(1, 0.0, LIMITS)
+    slot = Slot(1, 0.0, LIMITS, Alarm())
     slot.rest(0.0, LIMITS)
     assert descent(slot, LIMITS) == [(10.0, fx.Check(1)), (10.0 + ANSWER_S, fx.Kill(1))]
 
 
 def test_an_executor_that_does_not_leave_is_killed() -> None:
-    slot = Slot(1, 0.0, LIMITS)
+    slot = Slot(1, 0.0, LIMITS, Alarm())
     slot.rest(0.0, LIMITS)
     slot.retire(1.0)
     assert descent(slot, LIMITS) == [(1.0 + RETIRE_S, fx.Kill(1))]

@@ -112,9 +112,10 @@ class Writer:
 
     def live_after(self, number: int, limit: int) -> list[Record]:
         """Return the first tasks after `number` that have not ended; raise StoreUnavailable."""
-        rows = self.read(lambda database: database.unended(number, limit))
         records: list[Record] = self.read(
-            lambda database: [database.record(self._shared(row)) for row in rows]
+            lambda database: [
+                database.record(self._shared(row)) for row in database.unended(number, limit)
+            ]
         )
         return records
 
