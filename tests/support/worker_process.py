@@ -7,7 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,7 +66,8 @@ class WorkerProcess:
             self.process.kill()
         self.process.wait()
         for pid in self.survivors():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it was about to die anyway
+                os.kill(pid, signal.SIGKILL)
 
     def submit(self, function: str, *args: Any, wait: float | None = None, **fields: Any) -> Any:
         """Submit a task and return the decoded answer, which must be a 2xx."""
