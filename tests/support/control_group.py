@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from vera_supervisor.host.groups import find
+from vera_supervisor.host.machine import Machine
 from vera_supervisor.pool.cgroups import Group
 
 
 def unified_hierarchy() -> Path:
     """Return where the unified hierarchy is mounted; skip the test where none can be used."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mount, _, kind = line.partition(" - ")
-        if kind.startswith("cgroup2 ") and os.access(mount.split()[4], os.W_OK):
-            return Path(mount.split()[4])
+    for mount in find(Machine()).unified[-1:]:
+        if os.access(mount, os.W_OK):
+            return Path(mount)
     pytest.skip("no writable cgroup v2 hierarchy on this machine")
 
 

@@ -7,10 +7,12 @@ this is surer and faster than walking the process tree. Elsewhere that walk has 
 import os
 import re
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from vera_supervisor.host.groups import find
+from vera_supervisor.host.machine import Machine
 
 #: Killed processes are gone in milliseconds; one in uninterruptible sleep is not waited for longer.
 _EMPTY_DEADLINE_S: Final = 1.0
@@ -72,7 +74,7 @@ class Groups:
 
 def own_groups() -> Groups | None:
     """Return the place for groups of this process; None where it must not or cannot have any."""
-    for own in _own_group():
+    for own in map(Path, find(Machine()).unified[:1]):
         # The root of all groups has no cgroup.kill: it is the machine's, and not ours to divide.
         if (own / "cgroup.kill").exists() and os.access(own, os.W_OK | os.X_OK):
             groups = Groups(own)
@@ -83,15 +85,3 @@ def own_groups() -> Groups | None:
                 return None
             return groups
     return None
-
-
-def _own_group() -> Iterator[Path]:
-    """Yield the directory of this process's group in the unified hierarchy, if it is mounted."""
-    group = ""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        if line.startswith("0::"):
-            group = line.removeprefix("0::").lstrip("/")
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mount, _, kind = line.partition(" - ")
-        if kind.startswith("cgroup2 "):
-            yield Path(mount.split()[4]) / group
