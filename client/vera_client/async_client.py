@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -104,19 +105,9 @@ class AsyncClient:
 
     async def follow(self, task_id: str) -> AsyncIterator[str]:
         """Yield what the attempt prints, until the task has ended."""
-        request = transport.request_of(calls.follow(task_id), self._http)
-        try:
-            response = await self._http.send(request, stream=True)
-            try:
-                if not response.is_success:
-                    await response.aread()
-                    checked(transport.answer_of(response))
-                async for text in response.aiter_text():
-                    yield text
-            finally:
-                await response.aclose()
-        except httpx.RequestError as error:
-            raise transport.unreachable(self.url, error) from error
+        async with self._stream(calls.follow(task_id)) as response:
+            async for text in response.aiter_text():
+                yield text
 
     async def submit_many(
         self,
@@ -154,21 +145,11 @@ class AsyncClient:
 
         After a connection that broke, `last_id` of the last event seen goes on from there.
         """
-        request = transport.request_of(calls.events(task_id, last_id), self._http)
         reader = EventReader()
-        try:
-            response = await self._http.send(request, stream=True)
-            try:
-                if not response.is_success:
-                    await response.aread()
-                    checked(transport.answer_of(response))
-                async for line in response.aiter_lines():
-                    if event := reader.feed(line):
-                        yield event
-            finally:
-                await response.aclose()
-        except httpx.RequestError as error:
-            raise transport.unreachable(self.url, error) from error
+        async with self._stream(calls.events(task_id, last_id)) as response:
+            async for line in response.aiter_lines():
+                if event := reader.feed(line):
+                    yield event
 
     async def list(self, **which: Unpack[Which]) -> Page:
         """Return tasks, newest first, up to 1000 at a time."""
@@ -215,3 +196,18 @@ class AsyncClient:
                 return await self.fetch(call.once())
             raise transport.unreachable(self.url, error) from error
         return checked(transport.answer_of(response), call.also)
+
+    @asynccontextmanager
+    async def _stream(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
+        """Make a call whose answer is read as it comes; raise what a bad one stands for."""
+        try:
+            response = await self._http.send(transport.request_of(call, self._http), stream=True)
+            try:
+                if not response.is_success:
+                    await response.aread()
+                    checked(transport.answer_of(response))
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.RequestError as error:
+            raise transport.unreachable(self.url, error) from error

@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -104,18 +105,8 @@ class Client:
 
     def follow(self, task_id: str) -> Iterator[str]:
         """Yield what the attempt prints, until the task has ended."""
-        request = transport.request_of(calls.follow(task_id), self._http)
-        try:
-            response = self._http.send(request, stream=True)
-            try:
-                if not response.is_success:
-                    response.read()
-                    checked(transport.answer_of(response))
-                yield from response.iter_text()
-            finally:
-                response.close()
-        except httpx.RequestError as error:
-            raise transport.unreachable(self.url, error) from error
+        with self._stream(calls.follow(task_id)) as response:
+            yield from response.iter_text()
 
     def submit_many(
         self,
@@ -150,21 +141,11 @@ class Client:
 
         After a connection that broke, `last_id` of the last event seen goes on from there.
         """
-        request = transport.request_of(calls.events(task_id, last_id), self._http)
         reader = EventReader()
-        try:
-            response = self._http.send(request, stream=True)
-            try:
-                if not response.is_success:
-                    response.read()
-                    checked(transport.answer_of(response))
-                for line in response.iter_lines():
-                    if event := reader.feed(line):
-                        yield event
-            finally:
-                response.close()
-        except httpx.RequestError as error:
-            raise transport.unreachable(self.url, error) from error
+        with self._stream(calls.events(task_id, last_id)) as response:
+            for line in response.iter_lines():
+                if event := reader.feed(line):
+                    yield event
 
     def list(self, **which: Unpack[Which]) -> Page:
         """Return tasks, newest first, up to 1000 at a time."""
@@ -211,3 +192,18 @@ class Client:
                 return self.fetch(call.once())
             raise transport.unreachable(self.url, error) from error
         return checked(transport.answer_of(response), call.also)
+
+    @contextmanager
+    def _stream(self, call: Call[Any]) -> Iterator[httpx.Response]:
+        """Make a call whose answer is read as it comes; raise what a bad one stands for."""
+        try:
+            response = self._http.send(transport.request_of(call, self._http), stream=True)
+            try:
+                if not response.is_success:
+                    response.read()
+                    checked(transport.answer_of(response))
+                yield response
+            finally:
+                response.close()
+        except httpx.RequestError as error:
+            raise transport.unreachable(self.url, error) from error
