@@ -248,8 +248,7 @@ class Scheduler:
             elif record.status is Status.RUNNING:
                 live.status = Status.RUNNING
                 self.running += 1
-                if live.task.function in self.policy.max_concurrency:
-                    self.waiting.begin(live.task.function)
+                self.waiting.begin(live.task.function)
                 effects += self._end_badly(live, WORKER_LOST, b"", now)
             else:
                 self.queued += 1
@@ -498,8 +497,7 @@ class Scheduler:
         live.ran_s = live.progress = None
         self.queued -= 1
         self.running += 1
-        if task.function in self.policy.max_concurrency:
-            self.waiting.begin(task.function)
+        self.waiting.begin(task.function)
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         once = task.function in self.policy.at_most_once
         effects.append(StartAttempt(task.task_id, live.attempt, acknowledge=once))
@@ -560,8 +558,7 @@ class Scheduler:
     def _leave_slot(self, live: LiveTask) -> None:
         live.slot_id = None
         self.running -= 1
-        if live.task.function in self.policy.max_concurrency:
-            self.waiting.end(live.task.function)
+        self.waiting.end(live.task.function)
 
     def _slot_of(self, live: LiveTask) -> Slot:
         assert live.slot_id is not None, live

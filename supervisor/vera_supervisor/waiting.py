@@ -15,7 +15,7 @@ from typing import Final
 from vera_supervisor.dependencies import Dependencies
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.priority_queue import PriorityQueue
-from vera_worker.tasks import RANK, Priority
+from vera_worker.tasks import RANK, Priority, Task
 
 #: So many cancelled tasks among the delayed ones are not worth clearing away.
 _FEW: Final = 64
@@ -50,14 +50,13 @@ class Waiting:
     def enqueue(self, live: LiveTask, arrived_at: float) -> None:
         """Put a task into the queue, behind those that arrived before."""
         task = live.task
-        group = task.function if task.function in self.max_concurrency else None
+        group = self._group(task)
         live.key = live.place = self.queue.push(live, RANK[task.priority], arrived_at, group)
 
     def put_back(self, live: LiveTask) -> None:
         """Put a task into the queue where it was last."""
         task = live.task
-        group = task.function if task.function in self.max_concurrency else None
-        live.key = self.queue.put_back(live, RANK[task.priority], live.place, group)
+        live.key = self.queue.put_back(live, RANK[task.priority], live.place, self._group(task))
 
     def delay(self, live: LiveTask, until: float) -> None:
         """Let a task wait for a time."""
@@ -83,8 +82,7 @@ class Waiting:
         """Let a task, wherever it waits, wait no more."""
         task = live.task
         if live.key is not None:
-            group = task.function if task.function in self.max_concurrency else None
-            self.queue.remove(RANK[task.priority], live.key, group)
+            self.queue.remove(RANK[task.priority], live.key, self._group(task))
             live.key = None
         elif live.delayed_until is not None:
             live.delayed_until = None
@@ -94,13 +92,17 @@ class Waiting:
             self.dependencies.remove(task.task_id)
 
     def begin(self, function: str) -> None:
-        """An attempt of a limited function begins: at the limit, the others wait."""
+        """An attempt of that function begins: at its limit, if it has one, the others wait."""
+        if function not in self.max_concurrency:
+            return
         self._running[function] += 1
         if self._running[function] >= self.max_concurrency[function]:
             self.queue.close(function)
 
     def end(self, function: str) -> None:
-        """An attempt of a limited function has ended: another one may begin."""
+        """An attempt of that function has ended: another one may begin."""
+        if function not in self.max_concurrency:
+            return
         self._running[function] -= 1
         if self._running[function] < self.max_concurrency[function]:
             self.queue.open(function)
@@ -120,6 +122,10 @@ class Waiting:
         if self.queue.is_closed(live.task.function):
             return Blocked.CONCURRENCY
         return Blocked.EXECUTORS
+
+    def _group(self, task: Task) -> str | None:
+        """Return what a task is held back by together with others."""
+        return task.function if task.function in self.max_concurrency else None
 
     def _clear_delayed(self) -> None:
         if len(self.delayed) > 2 * self._delayed_count + _FEW:
