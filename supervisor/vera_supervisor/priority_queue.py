@@ -47,12 +47,7 @@ class PriorityQueue(Generic[T]):
         key = arrived_at + rank * self._step_s
         if key > self._newest[rank]:  # the usual case: it came last
             self._newest[rank] = key
-            line = self._ungrouped if group is None else self._line(group)
-            line.lanes[rank].append(key, item)
-            line.length += 1
-            self.length += 1
-            if not line.closed:
-                self.ready += 1
+            self._lane(rank, group).append(key, item)
             return key
         asked = key
         if key == self._asked[rank]:  # of one moment: it goes after all others of that moment
@@ -65,12 +60,7 @@ class PriorityQueue(Generic[T]):
         while self._taken(rank, key):
             key = math.nextafter(key, math.inf)
         self._newest[rank] = max(self._newest[rank], key)
-        line = self._ungrouped if group is None else self._line(group)
-        line.lanes[rank].insert(key, item)
-        line.length += 1
-        self.length += 1
-        if not line.closed:
-            self.ready += 1
+        self._lane(rank, group).insert(key, item)
         return key
 
     def pop(self) -> T:
@@ -124,6 +114,15 @@ class PriorityQueue(Generic[T]):
         """Return whether the items of that group may not go."""
         line = self._groups.get(group)
         return line is not None and line.closed
+
+    def _lane(self, rank: int, group: str | None) -> "_Lane[T]":
+        """Count one item more; return where it is to be put."""
+        line = self._ungrouped if group is None else self._line(group)
+        line.length += 1
+        self.length += 1
+        if not line.closed:
+            self.ready += 1
+        return line.lanes[rank]
 
     def _line(self, group: str) -> "_Line[T]":
         line = self._groups.get(group)
