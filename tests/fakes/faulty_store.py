@@ -1,10 +1,14 @@
 """A store that lies at random: it carries a write out and says that it failed, or does not."""
 
+from collections.abc import Callable
 from random import Random
+from typing import TypeVar
 
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Added, Done, StoreFault
+
+E = TypeVar("E")
 
 TIMED_OUT = StoreFault("timed out")
 
@@ -25,25 +29,21 @@ class FaultyStore(MemoryStore):
             done(TIMED_OUT)
 
     def start(self, effect: StartAttempt, at: float, done: Done) -> None:
-        if self._begins():
-            super().start(effect, at, self._perhaps(done))
-        else:
-            done(TIMED_OUT)
+        self._perhaps(super().start, effect, at, done)
 
     def requeue(self, effect: RequeueTask, at: float, done: Done) -> None:
-        if self._begins():
-            super().requeue(effect, at, self._perhaps(done))
-        else:
-            done(TIMED_OUT)
+        self._perhaps(super().requeue, effect, at, done)
 
     def finish(self, effect: FinishTask, at: float, done: Done) -> None:
+        self._perhaps(super().finish, effect, at, done)
+
+    def _perhaps(
+        self, write: Callable[[E, float, Done], None], effect: E, at: float, done: Done
+    ) -> None:
         if self._begins():
-            super().finish(effect, at, self._perhaps(done))
+            write(effect, at, lambda fault: done(TIMED_OUT if self._lies() else fault))
         else:
             done(TIMED_OUT)
-
-    def _perhaps(self, done: Done) -> Done:
-        return lambda fault: done(TIMED_OUT if self._lies() else fault)
 
     def _begins(self) -> bool:
         return self._random.random() >= self._not_done
