@@ -2,10 +2,26 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final, NamedTuple, TypeVar
 
 from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
+from vera_worker.tasks import Priority
+
+#: Seconds before the first retry of a task where nothing else is said.
+_RETRY_DELAY_S: Final = 1.0
+
+
+T = TypeVar("T")
+
+
+class Terms(NamedTuple):
+    """On what terms a task runs."""
+
+    priority: Priority
+    timeout_s: float
+    max_retries: int
+    retry_delay_s: float
 
 
 class Function:
@@ -19,6 +35,24 @@ class Function:
     def fault(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
         """Return why these arguments do not fit, or None."""
         return self._check.fault(args, kwargs)
+
+    def terms(
+        self,
+        *,
+        priority: Priority | None = None,
+        timeout_s: float | None = None,
+        max_retries: int | None = None,
+        retry_delay_s: float | None = None,
+        default_timeout_s: float,
+    ) -> Terms:
+        """Return what is asked for; what is not, as the function has it, or as usual."""
+        limits = self.limits
+        return Terms(
+            _first(priority, limits.priority, Priority.NORMAL),
+            _first(timeout_s, limits.timeout, default_timeout_s),
+            _first(max_retries, limits.max_retries, 0),
+            _first(retry_delay_s, limits.retry_delay, _RETRY_DELAY_S),
+        )
 
 
 class Catalogue:
@@ -59,6 +93,12 @@ class Catalogue:
     def at_most_once(self) -> frozenset[str]:
         """Names of the functions that must never be started twice."""
         return frozenset(f.info.name for f in self if not f.info.options.idempotent)
+
+
+def _first(asked: T | None, limit: T | None, usual: T) -> T:
+    if asked is not None:
+        return asked
+    return usual if limit is None else limit
 
 
 def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLimits:

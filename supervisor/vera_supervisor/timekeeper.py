@@ -20,7 +20,7 @@ from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.recurrence import ON_TIME_S, MissedRun, Recurrence, due_text
 from vera_supervisor.store.url import database_path
 from vera_worker.errors import VeraError
-from vera_worker.tasks import Priority, Task
+from vera_worker.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -151,17 +151,20 @@ def template(schedule: Schedule, config: Config, catalogue: Catalogue) -> Task:
             f"schedules.{schedule.name}.args: the arguments do not fit "
             f"{schedule.function}{function.info.signature}: {fault}"
         )
-    limits = function.limits
     call: Mapping[str, object] = {"function": schedule.function, "args": args, "kwargs": kwargs}
-    timeout_s = schedule.timeout or limits.timeout or config.limits.task_timeout
+    terms = function.terms(
+        priority=schedule.priority,
+        timeout_s=schedule.timeout,
+        default_timeout_s=config.limits.task_timeout,
+    )
     return Task(
         task_id="",
         function=schedule.function,
         payload=msgspec.json.encode(call),
-        priority=schedule.priority or limits.priority or Priority.NORMAL,
-        timeout_s=timeout_s,
+        priority=terms.priority,
+        timeout_s=terms.timeout_s,
         queued_at=0.0,
-        max_retries=limits.max_retries or 0,
-        retry_delay_s=1.0 if limits.retry_delay is None else limits.retry_delay,
+        max_retries=terms.max_retries,
+        retry_delay_s=terms.retry_delay_s,
         tags=(f"schedule:{schedule.name}",),
     )

@@ -22,9 +22,7 @@ from vera_supervisor.api.schemas import (
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.task_ids import new_id
 from vera_supervisor.catalogue import Function
-from vera_worker.tasks import Priority, Task
-
-T = TypeVar("T")
+from vera_worker.tasks import Task
 
 #: Bodies above this are decoded in a thread: a megabyte of brackets takes longer than a client
 #: of another task should have to wait.
@@ -101,7 +99,13 @@ def make_task(submission: Submission, services: Services) -> Task:
     """Return the task that a submission asks for, with all limits settled; raise a Problem."""
     call = decoded(decode_call, submission.payload, "payload")
     function = _function(call, services)
-    limits = function.limits
+    terms = function.terms(
+        priority=submission.priority,
+        timeout_s=_timeout(submission, services),
+        max_retries=submission.max_retries,
+        retry_delay_s=submission.retry_delay,
+        default_timeout_s=services.config.limits.task_timeout,
+    )
     metadata = decoded(decode_any, submission.metadata, "metadata")
     now = services.clock.wall()
     run_at = _run_at(submission, now)
@@ -109,11 +113,11 @@ def make_task(submission: Submission, services: Services) -> Task:
         task_id=submission.task_id or new_id(now),
         function=function.info.name,  # one string for all its tasks
         payload=bytes(submission.payload),
-        priority=submission.priority or limits.priority or Priority.NORMAL,
-        timeout_s=_timeout(submission, function, services),
+        priority=terms.priority,
+        timeout_s=terms.timeout_s,
         queued_at=now,
-        max_retries=_first(submission.max_retries, limits.max_retries, 0),
-        retry_delay_s=_first(submission.retry_delay, limits.retry_delay, 1.0),
+        max_retries=terms.max_retries,
+        retry_delay_s=terms.retry_delay_s,
         run_at=run_at,
         expires_at=None if submission.expires_at is None else submission.expires_at.timestamp(),
         depends_on=tuple(dict.fromkeys(submission.depends_on)),
@@ -136,12 +140,12 @@ def _function(call: Call, services: Services) -> Function:
     return function
 
 
-def _timeout(submission: Submission, function: Function, services: Services) -> float:
-    limits = services.config.limits
-    if submission.timeout is not None and submission.timeout > limits.max_task_timeout:
-        detail = f"at most limits.max_task_timeout = {limits.max_task_timeout:g} s may be asked for"
+def _timeout(submission: Submission, services: Services) -> float | None:
+    most = services.config.limits.max_task_timeout
+    if submission.timeout is not None and submission.timeout > most:
+        detail = f"at most limits.max_task_timeout = {most:g} s may be asked for"
         raise Problem(422, f"timeout: {detail}", field="timeout")
-    return _first(submission.timeout, function.limits.timeout, limits.task_timeout)
+    return submission.timeout
 
 
 def _run_at(submission: Submission, now: float) -> float | None:
@@ -162,10 +166,3 @@ def _digest(submission: Submission) -> bytes:
     for name in ("payload", "metadata"):
         asked[name] = decode_any(asked[name])
     return hashlib.blake2b(_encode_sorted(asked), digest_size=16).digest()
-
-
-def _first(*values: T | None) -> T:
-    for value in values:
-        if value is not None:
-            return value
-    raise ValueError("no value")
