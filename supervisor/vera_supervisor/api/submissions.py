@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio.to_thread
 import msgspec

@@ -15,6 +15,7 @@ from vera_supervisor.store.sqlite.rows import (
     Entry,
     entry_of,
     part_checksum,
+    task_of,
     verify,
 )
 
@@ -35,12 +36,15 @@ class Stock(msgspec.Struct):
     ended_bytes: int
 
 
-def open_database(path: Path, commits: int) -> tuple[Database, Stock]:
-    """Open a database that has at least so many commits; raise StoreUnavailable."""
+def open_database(path: Path, commits: int, *, keep_tasks: bool) -> tuple[Database, Stock]:
+    """Open a database that has at least so many commits; raise StoreUnavailable.
+
+    `keep_tasks`: those that have not ended are about to be taken up, and are not read once more.
+    """
     try:
         database = Database(path)
         try:
-            return database, _inspect(database, commits)
+            return database, _inspect(database, commits, keep_tasks=keep_tasks)
         except BaseException:
             database.close()
             raise
@@ -54,7 +58,7 @@ def open_database(path: Path, commits: int) -> tuple[Database, Stock]:
         raise _damaged(path, error) from error
 
 
-def _inspect(database: Database, commits: int) -> Stock:
+def _inspect(database: Database, commits: int, *, keep_tasks: bool) -> Stock:
     connection = database.connection
     if commits and not connection.execute("select count(*) from sqlite_schema").fetchone()[0]:
         raise Damaged(f"it is empty and has had {commits} commits")
@@ -64,10 +68,10 @@ def _inspect(database: Database, commits: int) -> Stock:
     faults = [line for (line,) in connection.execute("pragma integrity_check(1)")]
     if faults != ["ok"]:
         raise Damaged(" ".join(str(faults[0]).split()))
-    return _take_stock(database, commits)
+    return _take_stock(database, commits, keep_tasks=keep_tasks)
 
 
-def _take_stock(database: Database, noted: int) -> Stock:
+def _take_stock(database: Database, noted: int, *, keep_tasks: bool) -> Stock:
     heads = database.connection.execute("select commits, last_number from head").fetchall()
     if len(heads) != 1 or not all(type(value) is int for value in heads[0]):
         raise Damaged("it does not say how many commits it has had")
@@ -75,19 +79,16 @@ def _take_stock(database: Database, noted: int) -> Stock:
     if commits < noted:
         raise Damaged(f"{noted - commits} of {noted} commits are lost")
     stock = Stock({}, commits, last_number, 0)
-    large: dict[int, int] = {}
-    parts = database.connection.execute("select number, part, bytes, checksum from large")
-    for number, part, content, checksum in parts:
-        if type(content) is not bytes or part_checksum(number, part, content) != checksum:
-            raise Damaged(f"a part of task number {number} is not as it was written")
-        large[number] = large.get(number, 0) | part
+    large = _large_parts(database)
     rows = database.connection.execute(f"select {', '.join(COLUMNS)} from tasks order by number")  # noqa: S608 - our own columns
     for row in rows:
         seed = verify(row)
         if row[_LARGE] != large.pop(row[0], 0):
             raise Damaged(f"a part of task number {row[0]} is missing")
         if row[_COMPLETED_AT] is None:
-            stock.live[row[1]] = entry_of(row, seed)
+            stock.live[row[1]] = entry = entry_of(row, seed)
+            if keep_tasks and not entry.large:
+                entry.task = task_of(row, {})
         else:
             stock.ended_bytes += row[_SIZE]
         if row[0] > last_number:
@@ -95,6 +96,17 @@ def _take_stock(database: Database, noted: int) -> Stock:
     if large:
         raise Damaged(f"task number {min(large)} is missing")
     return stock
+
+
+def _large_parts(database: Database) -> dict[int, int]:
+    """Return which large parts there are, by number of the task."""
+    large: dict[int, int] = {}
+    parts = database.connection.execute("select number, part, bytes, checksum from large")
+    for number, part, content, checksum in parts:
+        if type(content) is not bytes or part_checksum(number, part, content) != checksum:
+            raise Damaged(f"a part of task number {number} is not as it was written")
+        large[number] = large.get(number, 0) | part
+    return large
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:

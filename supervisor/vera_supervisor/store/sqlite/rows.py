@@ -1,6 +1,7 @@
 """How a task is written into rows, and read back: columns, JSON and checksums."""
 
 import struct
+from collections.abc import Mapping
 from operator import attrgetter
 from sys import intern
 from typing import Any, Final, TypeAlias
@@ -87,6 +88,8 @@ class Entry(msgspec.Struct, gc=False):
     state: State
     #: Output in the row itself.
     output: bytes | None
+    #: Read when the database was opened, and kept until the task is taken up.
+    task: Task | None = None
 
 
 _CRC_MASK: Final = 0xFFFFFFFF
@@ -173,12 +176,11 @@ def entry_of(row: Row, seed: int) -> Entry:
     return Entry(row[0], row[1], seed, row[8], row[9], _STATUS[row[6]], state, row[12])
 
 
-def record_of(row: Row, parts: dict[int, bytes]) -> Record:
-    """Return the record that a verified row and its large parts hold."""
-    number, task_id, function, tags, rest, payload, status, completed_at = row[:8]
-    state = _state(row[10])
+def task_of(row: Row, parts: Mapping[int, bytes]) -> Task:
+    """Return the task that a verified row and its large parts hold."""
+    _, task_id, function, tags, rest, payload = row[:6]
     more = _decode_rest(rest)
-    task = Task(  # name by name: a dictionary in between takes three times as long
+    return Task(  # name by name: a dictionary in between takes three times as long
         task_id=task_id,
         function=intern(function),  # there are few, and each is held once
         payload=parts[PAYLOAD] if row[9] & PAYLOAD else payload,
@@ -196,15 +198,36 @@ def record_of(row: Row, parts: dict[int, bytes]) -> Record:
         retry_of=more.retry_of,
         digest=more.digest,
     )
+
+
+def record_of_entry(entry: Entry, task: Task) -> Record:
+    """Return the record of a task that has not ended and has no large parts."""
+    state = entry.state
     return Record(
         task=task,
-        number=number,
-        status=_STATUS[status],
+        number=entry.number,
+        status=entry.status,
         attempt=state.attempt,
         spent=state.spent,
         ready_at=state.ready_at,
         started_at=state.started_at,
-        completed_at=completed_at,
+        failure=state.failure,
+        output=entry.output or b"",
+    )
+
+
+def record_of(row: Row, parts: Mapping[int, bytes]) -> Record:
+    """Return the record that a verified row and its large parts hold."""
+    state = _state(row[10])
+    return Record(
+        task=task_of(row, parts),
+        number=row[0],
+        status=_STATUS[row[6]],
+        attempt=state.attempt,
+        spent=state.spent,
+        ready_at=state.ready_at,
+        started_at=state.started_at,
+        completed_at=row[7],
         result=parts[RESULT] if row[9] & RESULT else row[11],
         failure=state.failure,
         output=parts[OUTPUT] if row[9] & OUTPUT else row[12] or b"",

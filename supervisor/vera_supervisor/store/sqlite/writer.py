@@ -18,7 +18,7 @@ from vera_supervisor.store.protocol import StoreFault, StoreUnavailable
 from vera_supervisor.store.sqlite.batch import Answer, Batch, Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.inspection import Stock, open_database
-from vera_supervisor.store.sqlite.rows import Damaged, Row
+from vera_supervisor.store.sqlite.rows import Damaged, record_of_entry
 from vera_supervisor.store.sqlite.witness import Witness
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.tasks import Record
@@ -86,7 +86,7 @@ class Writer:
         self._closing = False
         self._database: Database
         self._stock: Stock
-        self._database, self._stock = open_database(path, self._witness.commits())
+        self._database, self._stock = open_database(path, self._witness.commits(), keep_tasks=True)
 
     def run(self) -> None:
         """Work until a job says `close`."""
@@ -114,15 +114,20 @@ class Writer:
         """Return the first tasks after `number` that have not ended; raise StoreUnavailable."""
         records: list[Record] = self.read(
             lambda database: [
-                database.record(self._shared(row)) for row in database.unended(number, limit)
+                self._live_record(task_id, database) for task_id in database.unended(number, limit)
             ]
         )
         return records
 
-    def _shared(self, row: Row) -> Row:
-        """Return a row with the id that is in memory already: there may be a million of them."""
-        entry = self._stock.live.get(row[1])
-        return row if entry is None else (row[0], entry.task_id, *row[2:])
+    def _live_record(self, task_id: str, database: Database) -> Record:
+        entry = self._stock.live[task_id]
+        task, entry.task = entry.task, None
+        if task is not None:
+            return record_of_entry(entry, task)
+        record = database.get(task_id)
+        if record is None:
+            raise Damaged(f"task {task_id!r} is not in the database any more")
+        return record
 
     def prune(self, now: float) -> int:
         """Forget some tasks that ended too long ago or are too many; return how many."""
@@ -256,7 +261,9 @@ class Writer:
             self._database = Database(self._path)
             self._database.prove()
             self._database.close()
-            self._database, self._stock = open_database(self._path, self._witness.commits())
+            self._database, self._stock = open_database(
+                self._path, self._witness.commits(), keep_tasks=False
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             self._set_fault(f"the store cannot write: {error}")
             self._retry_at = self._now() + RETRY_S
