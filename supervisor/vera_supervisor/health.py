@@ -78,6 +78,18 @@ def assess(signs: Signs) -> Health:
     return Health(State.DEGRADED if poor else State.HEALTHY, poor)
 
 
+def gets_on(signs: Signs) -> bool:
+    """Return whether the worker makes progress; where it does not, a restart is what helps.
+
+    A full queue, a faulty store or executors that cannot start are no reason: they would outlast
+    the restart. Nor is silence in a drain, where nobody is asked for a sign of life.
+    """
+    if signs.loop_lag_s > MAX_LAG_S:
+        return False
+    idle = signs.serving_executors > 0 and signs.busy_executors == 0
+    return signs.draining or not (idle and _too_quiet(signs))
+
+
 def _too_quiet(signs: Signs) -> bool:
     longest_s = signs.check_interval_s + SIGN_OF_LIFE_MARGIN_S
     return signs.quiet_s is None or signs.quiet_s > longest_s

@@ -1,6 +1,7 @@
 """What has to be done from time to time, whether or not a client comes."""
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -8,6 +9,7 @@ import anyio
 from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
+from vera_supervisor.notify import Notifier
 from vera_supervisor.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,18 @@ class Pulse:
             self.loop_lag_s = max(0.0, now - due)
             self._host.look()
             self._dispatcher.drain_rate.look(now)
+
+
+async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
+    """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
+    if notifier.watchdog_s is None:
+        return
+    # With the pulse where half of the watchdog's time is longer: one bad moment costs no restart.
+    interval_s = min(notifier.watchdog_s / 2, SAMPLE_INTERVAL_S)
+    while True:
+        if gets_on():
+            notifier.alive()
+        await anyio.sleep(interval_s)
 
 
 async def prune(store: Store, clock: Clock) -> None:

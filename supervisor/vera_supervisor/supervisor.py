@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -23,9 +24,10 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.feed import Feed
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, prune
+from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
+from vera_supervisor.notify import Notifier
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.restart import take_up
@@ -44,6 +46,10 @@ log = logging.getLogger(__name__)
 
 #: After the drain, requests under way have so long to end before we hang up.
 HANG_UP_S: Final = 1.0
+#: What a stop takes besides the drain: killing executors, hanging up, closing the store.
+_STOP_MARGIN_S: Final = 10.0
+#: Seconds between two looks whether the first executor is ready.
+_READY_POLL_S: Final = 0.02
 
 
 class CannotServe(VeraError):
@@ -56,6 +62,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
     CannotServe, ModuleLoadError, UnfitSchedule or StoreUnavailable.
     """
+    notifier = Notifier.from_environment(os.environ)
     listener = listen(config)
     metrics = Metrics()
     store = choose_store(config, metrics)
@@ -64,7 +71,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
         database = database_path(config.store.url)
         if database is not None:
             await anyio.to_thread.run_sync(end_survivors, database)
-        await _serve(config, listener, store, metrics, ready_fd)
+        await _serve(config, listener, store, metrics, notifier=notifier, ready_fd=ready_fd)
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
@@ -76,6 +83,8 @@ async def _serve(
     listener: socket.socket,
     store: Store,
     metrics: Metrics,
+    *,
+    notifier: Notifier,
     ready_fd: int | None,
 ) -> None:
     clock, journal = SystemClock(), Journal(feed_of(config))
@@ -112,8 +121,10 @@ async def _serve(
         group.start_soon(pulse.run)
         group.start_soon(prune, store, clock)
         group.start_soon(timekeeper.run)
-        _announce(listener, ready_fd)
-        await stop_on_signal(config, dispatcher)
+        group.start_soon(feed_watchdog, notifier, services.gets_on)
+        group.start_soon(_tell_ready, services, notifier, _url(listener))
+        _announce(_url(listener), ready_fd)
+        await stop_on_signal(config, dispatcher, notifier)
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
@@ -208,11 +219,15 @@ async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Poo
             await pool.close()
 
 
-async def stop_on_signal(config: Config, dispatcher: Dispatcher) -> None:
+async def stop_on_signal(config: Config, dispatcher: Dispatcher, notifier: Notifier) -> None:
     """Wait for SIGTERM or SIGINT, then drain; a second signal ends the drain at once."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             log.info("%s: draining for at most %g s", number.name, config.server.drain_timeout)
+            notifier.stopping(
+                f"draining for at most {config.server.drain_timeout:g} s",
+                config.server.drain_timeout + _STOP_MARGIN_S,
+            )
             break
         async with anyio.create_task_group() as group:
 
@@ -230,9 +245,19 @@ async def stop_on_signal(config: Config, dispatcher: Dispatcher) -> None:
     await dispatcher.interrupt()
 
 
-def _announce(listener: socket.socket, ready_fd: int | None) -> None:
+async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:
+    """Tell the service manager once a task would start; how long that may take is its business."""
+    while not services.health().ready:  # noqa: ASYNC110 - no single event makes it so
+        await anyio.sleep(_READY_POLL_S)
+    notifier.ready(f"takes tasks on {url}")
+
+
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(url: str, ready_fd: int | None) -> None:
     log.info("listening on %s", url)
     if ready_fd is not None:
         os.write(ready_fd, msgspec.json.encode({"url": url}) + b"\n")

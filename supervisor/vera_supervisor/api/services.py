@@ -10,7 +10,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
-from vera_supervisor.health import Health, Signs, assess
+from vera_supervisor.health import Health, Signs, assess, gets_on
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
@@ -64,21 +64,26 @@ class Services:
 
     def health(self) -> Health:
         """Return how the worker stands now."""
+        return assess(self._signs())
+
+    def gets_on(self) -> bool:
+        """Return whether the worker makes progress, as its watchdog is to know."""
+        return gets_on(self._signs())
+
+    def _signs(self) -> Signs:
         scheduler = self.dispatcher.scheduler
         last = scheduler.roster.last_sign_of_life
-        return assess(
-            Signs(
-                draining=scheduler.draining,
-                loop_lag_s=self.pulse.loop_lag_s,
-                serving_executors=sum(slot.state in _SERVING for slot in scheduler.roster),
-                busy_executors=sum(slot.state in _BUSY for slot in scheduler.roster),
-                min_executors=scheduler.roster.size.min_workers,
-                failed_starts=scheduler.roster.failed_starts,
-                quiet_s=None if last is None else self.clock.now() - last,
-                check_interval_s=scheduler.roster.limits.check_interval_s,
-                queue_full=scheduler.queued >= scheduler.policy.queue_size,
-                store_fault=self.store.fault,
-            )
+        return Signs(
+            draining=scheduler.draining,
+            loop_lag_s=self.pulse.loop_lag_s,
+            serving_executors=sum(slot.state in _SERVING for slot in scheduler.roster),
+            busy_executors=sum(slot.state in _BUSY for slot in scheduler.roster),
+            min_executors=scheduler.roster.size.min_workers,
+            failed_starts=scheduler.roster.failed_starts,
+            quiet_s=None if last is None else self.clock.now() - last,
+            check_interval_s=scheduler.roster.limits.check_interval_s,
+            queue_full=scheduler.queued >= scheduler.policy.queue_size,
+            store_fault=self.store.fault,
         )
 
     def gauges(self) -> Gauges:

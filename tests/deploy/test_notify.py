@@ -1,0 +1,140 @@
+"""What the service manager is told, by the real worker and by the notifier alone."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.worker_process import worker
+from vera_supervisor.health import Signs, gets_on
+from vera_supervisor.notify import Notifier
+
+_PATIENCE_S = 20
+
+
+class Manager:
+    """Stands in for systemd: records the datagrams that it is sent."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address)
+        self.socket.settimeout(_PATIENCE_S)
+
+    def next(self) -> list[str]:
+        return self.socket.recv(4096).decode().splitlines()
+
+    def until(self, line: str) -> list[str]:
+        while line not in (lines := self.next()):
+            pass
+        return lines
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    heard = Manager(str(tmp_path / "notify"))
+    with heard.socket:
+        yield heard
+
+
+def signs(**differing: object) -> Signs:
+    fields: dict[str, object] = {
+        "draining": False,
+        "loop_lag_s": 0.0,
+        "serving_executors": 1,
+        "busy_executors": 0,
+        "min_executors": 1,
+        "failed_starts": 0,
+        "quiet_s": 0.0,
+        "check_interval_s": 10.0,
+        "queue_full": False,
+        "store_fault": None,
+    }
+    return Signs(**(fields | differing))  # type: ignore[arg-type]
+
+
+@pytest.mark.system
+def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
+    tmp_path: Path, manager: Manager
+) -> None:
+    settings = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    with worker(tmp_path, **settings, VERA_SERVER__DRAIN_TIMEOUT="7") as node:
+        assert manager.until("READY=1") == ["READY=1", f"STATUS=takes tasks on {node.url}"]
+        assert node.submit("noop", wait=10)["status"] == "completed"
+        manager.until("WATCHDOG=1")
+        assert not inherited(node.survivors())
+        assert node.terminate() == 0
+        assert manager.until("STOPPING=1") == [
+            "STOPPING=1",
+            "STATUS=draining for at most 7 s",
+            "EXTEND_TIMEOUT_USEC=17000000",
+        ]
+
+
+def inherited(pids: list[int]) -> list[str]:
+    """Return the manager's variables in the environments of these processes."""
+    assert pids
+    found = []
+    for pid in pids:
+        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        found += [v.decode() for v in environ if v.startswith((b"NOTIFY_", b"WATCHDOG_"))]
+    return found
+
+
+def test_an_abstract_address() -> None:
+    name = f"vera-test-{os.getpid()}"
+    heard = Manager(f"\0{name}")
+    with heard.socket:
+        Notifier(f"@{name}").alive()
+        assert heard.next() == ["WATCHDOG=1"]
+
+
+def test_a_status_is_one_line(tmp_path: Path, manager: Manager) -> None:
+    Notifier(str(tmp_path / "notify")).ready("well\nMAINPID=1")
+    assert manager.next() == ["READY=1", "STATUS=well MAINPID=1"]
+
+
+@pytest.mark.parametrize("address", [None, "", "relative", "/not/there", "/" + 200 * "x", "/\0"])
+def test_nobody_to_tell_is_no_fault(address: str | None) -> None:
+    Notifier(address).ready("well")
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "seconds"),
+    [
+        ("3000000", None, 3.0),
+        ("3000000", str(os.getpid()), 3.0),
+        ("3000000", "1", None),
+        ("0", None, None),
+        ("often", None, None),
+        (None, None, None),
+    ],
+)
+def test_whose_watchdog_it_is(usec: str | None, pid: str | None, seconds: float | None) -> None:
+    given = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": usec, "WATCHDOG_PID": pid, "OTHER": "kept"}
+    environ = {name: value for name, value in given.items() if value is not None}
+    assert Notifier.from_environment(environ).watchdog_s == seconds
+    assert environ == {"OTHER": "kept"}
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [
+        {"queue_full": True},
+        {"store_fault": "the disk is full"},
+        {"serving_executors": 0, "failed_starts": 5},
+        {"busy_executors": 1, "quiet_s": 1000.0},
+        {"draining": True, "quiet_s": 1000.0},
+    ],
+)
+def test_what_a_restart_would_not_help(differing: dict[str, object]) -> None:
+    assert gets_on(signs(**differing))
+
+
+@pytest.mark.parametrize(
+    "differing",
+    [{"loop_lag_s": 1.1}, {"draining": True, "loop_lag_s": 1.1}, {"quiet_s": 20.1}],
+)
+def test_what_a_restart_helps(differing: dict[str, object]) -> None:
+    assert not gets_on(signs(**differing))

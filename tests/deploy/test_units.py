@@ -1,0 +1,48 @@
+"""The unit files, as systemd's own checks see them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_UNITS = Path(__file__).parents[2] / "systemd"
+_NAMES = ["vera-worker.service", "vera-worker@.service"]
+
+analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+def unit_for_this_host(directory: Path, name: str) -> Path:
+    """Return a copy, an instance of a template, whose program is there: the check looks for it."""
+    text = (_UNITS / name).read_text().replace("/opt/vera-worker/bin/python", sys.executable)
+    copy = directory / name.replace("@.", "@one.")
+    copy.write_text(text)
+    return copy
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@analyze
+@pytest.mark.parametrize("name", _NAMES)
+def test_systemd_finds_no_fault(tmp_path: Path, name: str) -> None:
+    run("systemd-analyze", "verify", unit_for_this_host(tmp_path, name))
+
+
+@analyze
+@pytest.mark.parametrize("name", _NAMES)
+def test_the_exposure_is_at_most_two(tmp_path: Path, name: str) -> None:
+    unit = unit_for_this_host(tmp_path, name)
+    run("systemd-analyze", "security", "--offline=true", "--threshold=20", unit)
+
+
+def test_the_template_differs_only_in_its_names() -> None:
+    one, many = ((_UNITS / name).read_text().splitlines() for name in _NAMES)
+    differing = [line for line in many if line not in one]
+    assert len(one) == len(many)
+    assert all("%i" in line for line in differing), differing
