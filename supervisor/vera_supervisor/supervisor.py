@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -14,6 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from vera_supervisor import events as ev
+from vera_supervisor.access import given_token, kept_token
 from vera_supervisor.api.app import create_app
 from vera_supervisor.api.guard import Guard, is_loopback
 from vera_supervisor.api.server import Server
@@ -60,7 +62,7 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
     """Run a worker until SIGTERM or SIGINT.
 
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
-    CannotServe, ModuleLoadError, UnfitSchedule or StoreUnavailable.
+    CannotServe, ModuleLoadError, UnfitSchedule, UnfitToken or StoreUnavailable.
     """
     notifier = Notifier.from_environment(os.environ)
     listener = listen(config)
@@ -113,7 +115,7 @@ async def _serve(
         )
         app = Guard(
             create_app(services),
-            token=config.auth.token,
+            token=await anyio.to_thread.run_sync(token_of, config),
             allowed_hosts=config.server.allowed_hosts,
         )
         server = Server(app, [listener])
@@ -133,10 +135,12 @@ async def _serve(
 def listen(config: Config) -> socket.socket:
     """Return the listening socket; raise CannotServe where that would be unsafe or impossible."""
     host, port = config.server.host, config.server.port
-    if not is_loopback(host) and config.auth.token is None:
+    given = config.auth.token is not None or config.auth.token_file is not None
+    if not is_loopback(host) and not given and database_path(config.store.url) is None:
+        # A token in memory would change with every start, and nobody could look it up.
         raise CannotServe(
-            f"server.host is {host}: set auth.token (WORKER_TOKEN) before others can reach this "
-            f"worker, or bind to 127.0.0.1"
+            f"server.host is {host}, and a store in memory has no directory to keep a token in: "
+            f"set auth.token (WORKER_TOKEN), or bind to 127.0.0.1"
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -149,6 +153,21 @@ def listen(config: Config) -> socket.socket:
         raise CannotServe(f"cannot listen on {host} port {port}: {error.strerror}") from error
     sock.setblocking(False)
     return sock
+
+
+def token_of(config: Config) -> str | None:
+    """Return the token that clients must send, or None where the API is open to this machine.
+
+    The store must be open: its directory, which is then ours, keeps the token that is made.
+    """
+    if config.auth.token is not None:
+        return config.auth.token
+    if config.auth.token_file is not None:
+        return given_token(Path(config.auth.token_file))
+    database = database_path(config.store.url)
+    if is_loopback(config.server.host) or database is None:
+        return None
+    return kept_token(database.parent)
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:

@@ -110,11 +110,42 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_no_open_api_but_on_loopback(tmp_path: Path, host: str) -> None:
+def test_a_store_in_memory_has_nowhere_to_keep_a_token(tmp_path: Path, host: str) -> None:
     status, lines = refusal(tmp_path, WORKER_HOST=host)
     assert status == 2
     assert len(lines) == 1
     assert "WORKER_TOKEN" in lines[0]
+
+
+def test_beyond_loopback_a_token_is_made_once_and_needed(tmp_path: Path) -> None:
+    tokens = set()
+    for _ in range(2):
+        with worker(tmp_path, WORKER_HOST="0.0.0.0", STORE_URL="sqlite:///var/t.db") as node:
+            file = tmp_path / "var" / "token"
+            tokens.add(file.read_text().strip())
+            (token,) = tokens
+            assert file.stat().st_mode & 0o777 == 0o600
+            assert node.client.get("/health").status_code == 200
+            assert node.client.get("/tasks").status_code == 401
+            headers = {"Authorization": f"Bearer {token}"}
+            assert node.client.get("/tasks", headers=headers).status_code == 200
+            assert node.terminate() == 0
+        assert str(file) in node.log.read_text()
+        assert token not in node.log.read_text()
+
+
+def test_a_token_file_is_heeded_on_loopback_too(tmp_path: Path) -> None:
+    file = tmp_path / "given"
+    file.write_text("s3cret\n")
+    file.chmod(0o600)
+    with worker(tmp_path, VERA_AUTH__TOKEN_FILE=str(file)) as node:
+        assert node.client.get("/tasks").status_code == 401
+        headers = {"Authorization": "Bearer s3cret"}
+        assert node.client.get("/tasks", headers=headers).status_code == 200
+    file.chmod(0o644)
+    status, lines = refusal(tmp_path, VERA_AUTH__TOKEN_FILE=str(file))
+    assert status == 2
+    assert len([line for line in lines if "open to other users" in line]) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

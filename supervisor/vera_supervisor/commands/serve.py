@@ -8,6 +8,7 @@ import anyio
 import click
 
 from vera_supervisor import logs
+from vera_supervisor.access import UnfitToken
 from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import CannotServe
@@ -46,7 +47,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotServe, ModuleLoadError, StoreUnavailable, UnfitSchedule) as group:
+    except* (CannotServe, ModuleLoadError, StoreUnavailable, UnfitSchedule, UnfitToken) as group:
         for leaf in _leaves(group):
             click.echo(f"vera-worker: {leaf}", err=True)
         sys.exit(_WRONG_CONFIGURATION)

@@ -45,7 +45,7 @@ class Server:
     host: str = key(
         "127.0.0.1",
         HOST,
-        "Address to listen on; anywhere but on loopback a token is needed.",
+        "Address to listen on; beyond loopback a token is needed, and made.",
         env="WORKER_HOST",
     )
     port: int = key(
