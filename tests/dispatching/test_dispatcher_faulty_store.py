@@ -39,7 +39,7 @@ class BusyPool(FakePool):
 @on_loop
 async def test_ten_thousand_submissions_are_ten_thousand_tasks() -> None:
     store, clock = FaultyStore(5, done=0.2, not_done=0.05), FakeClock()
-    policy = make_policy(min_workers=2, max_workers=2, queue_size=CLIENTS)
+    policy = make_policy(min_workers=2, max_workers=2, queue_size=TASKS)
     scheduler = Scheduler(policy, Random(7))
     dispatcher = Dispatcher(scheduler, store, Journal(), Metrics(), clock)
     pool = BusyPool(dispatcher)
