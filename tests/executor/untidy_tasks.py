@@ -191,7 +191,9 @@ def _spawn() -> None:
 
 def subprocess_descriptors() -> list[str]:
     """Return what a subprocess gets that is given all descriptors."""
-    with subprocess.Popen(["sleep", str(FOREVER_S)], close_fds=False) as process:
+    # It stops itself: while a program is being loaded, it has its libraries open for a moment.
+    with subprocess.Popen(["sh", "-c", "kill -STOP $$"], close_fds=False) as process:
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
         below = f"/proc/{process.pid}/fd"
         found = [os.readlink(f"{below}/{fd}") for fd in sorted(os.listdir(below), key=int)]
         process.kill()
