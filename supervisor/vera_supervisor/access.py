@@ -60,6 +60,16 @@ def _make(path: Path) -> None:
         stream.flush()
         os.fsync(file)
     draft.rename(path)  # whole or not at all
+    _sync_names(path.parent)
+
+
+def _sync_names(directory: Path) -> None:
+    """Put the names in it on disk: a token that clients were given must outlast a power cut."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def _read(path: Path, forbidden: int) -> str:

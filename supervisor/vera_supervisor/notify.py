@@ -57,7 +57,7 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.setblocking(False)  # a manager that does not read must not hold us up
                 sender.sendto("\n".join(lines).encode(), self._address)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             log.debug("the service manager was not told %s: %s", lines[0], error)
 
 

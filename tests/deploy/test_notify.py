@@ -138,3 +138,8 @@ def test_what_a_restart_would_not_help(differing: dict[str, object]) -> None:
 )
 def test_what_a_restart_helps(differing: dict[str, object]) -> None:
     assert not gets_on(signs(**differing))
+
+
+@pytest.mark.parametrize("address", ["/no/such/socket", "/" + "x" * 200, "/\udcff", "@nobody"])
+def test_a_manager_that_cannot_be_reached_does_no_harm(address: str) -> None:
+    Notifier(address).ready("takes tasks")

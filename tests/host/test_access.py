@@ -20,6 +20,22 @@ def test_a_token_is_made_once_and_private_under_any_umask(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["token"]
 
 
+def test_a_made_token_and_its_name_are_on_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, list[str]]] = []
+
+    def fsync(file: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{file}"), os.listdir(tmp_path)))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    kept_token(tmp_path)
+    assert synced == [
+        (str(tmp_path / "token.new"), ["token.new"]),
+        (str(tmp_path), ["token"]),
+    ]
+
+
 def test_the_draft_of_a_start_that_was_cut_off_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "token.new").write_text("half")
     assert len(kept_token(tmp_path)) == 43
