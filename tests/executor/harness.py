@@ -178,7 +178,13 @@ class Child:
         return written
 
     def stack_in(self, function: str) -> str:
-        """Ask for stacks until the running task has come as far as `function`."""
+        """Ask for stacks until the running task has come as far as `function`.
+
+        Not before the executor stands still or turns in a loop: the handler reads the frames as
+        they are, and may crash on one that is just being entered. Where stacks are asked for in
+        earnest, before a kill, that takes nothing from anybody.
+        """
+        self._await_standstill()
         stack = ""
         end = time.monotonic() + PATIENCE_S
         while f" in {function}\n" not in stack:
@@ -188,6 +194,27 @@ class Child:
             if select.select([self._stack_fd], [], [], 0.2)[0]:
                 stack = self.await_stack("<module>\n")
         return stack
+
+    def _await_standstill(self) -> None:
+        """Wait until all threads of the executor sleep for good, or one has computed for long."""
+        first_s, _ = before = self._activity()
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            select.select([self._exit_fd], [], [], 0.05)
+            cpu_s, asleep = now = self._activity()
+            if cpu_s - first_s > 0.2 or (asleep and now == before):
+                return
+            before = now
+            assert time.monotonic() < end, "the executor neither sleeps nor computes"
+
+    def _activity(self) -> tuple[float, bool]:
+        """Return the CPU time that the executor has used in seconds, and whether it all sleeps."""
+        ticks, asleep = 0, True
+        for file in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            state, *fields = file.read_text().rpartition(")")[2].split()
+            ticks += int(fields[10]) + int(fields[11])
+            asleep = asleep and state == "S"
+        return ticks / os.sysconf("SC_CLK_TCK"), asleep
 
     def await_status(self, line: str) -> None:
         """Wait until /proc says this of the executor, for what nothing else tells."""
