@@ -32,6 +32,8 @@ def running_worker(**settings: str) -> Iterator[Running]:
         "STORE_URL": "memory:",
         "TASK_MODULES": "vera_executor.demo",
         "LOG_LEVEL": "WARNING",
+        "MAX_CPU_PERCENT": "100",
+        "MAX_MEMORY_PERCENT": "100",
     }
     reader, writer = os.pipe()
     with tempfile.TemporaryDirectory() as directory:

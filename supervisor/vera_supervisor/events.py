@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from vera_supervisor.admission import Load
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, Progress, Record, Task
@@ -110,6 +111,12 @@ class TimePassed(_Event, frozen=True):
     """A deadline may be due."""
 
 
+class LoadSeen(_Event, frozen=True):
+    """So much of the machine is in use."""
+
+    load: Load
+
+
 class DrainAsked(_Event, frozen=True):
     """Accept and start nothing more; let what runs finish."""
 
@@ -134,6 +141,7 @@ Event: TypeAlias = (
     | AttemptReported
     | AttemptEnded
     | TimePassed
+    | LoadSeen
     | DrainAsked
     | ResumeAsked
     | InterruptAsked

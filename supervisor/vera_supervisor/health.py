@@ -38,6 +38,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     check_interval_s: float
     queue_full: bool
+    #: What holds starts back, in one clause; None: nothing does.
+    held_back: str | None = None
     #: Why the store cannot write; None: it can.
     store_fault: str | None
 
@@ -57,7 +59,7 @@ class Health(msgspec.Struct, frozen=True):
 def assess(signs: Signs) -> Health:
     """Return how things stand."""
     sick: list[str] = []
-    poor: list[str] = []
+    poor = _impediments(signs)
     if signs.serving_executors == 0:
         if signs.min_executors or signs.failed_starts:  # else one is started when a task comes
             sick.append("no executor is ready")
@@ -67,15 +69,23 @@ def assess(signs: Signs) -> Health:
         sick.append(signs.store_fault)
     if signs.loop_lag_s > MAX_LAG_S:
         sick.append(f"the event loop is {signs.loop_lag_s:.1f} s late")
-    if signs.failed_starts:
-        poor.append(f"{signs.failed_starts} executors in a row died before they were ready")
-    if signs.queue_full:
-        poor.append("the queue is full")
     if signs.draining:
         return Health(State.DRAINING, ["the worker is draining", *sick, *poor])
     if sick:
         return Health(State.UNHEALTHY, sick + poor)
     return Health(State.DEGRADED if poor else State.HEALTHY, poor)
+
+
+def _impediments(signs: Signs) -> list[str]:
+    """Return why it works, but not as it should."""
+    poor: list[str] = []
+    if signs.failed_starts:
+        poor.append(f"{signs.failed_starts} executors in a row died before they were ready")
+    if signs.queue_full:
+        poor.append("the queue is full")
+    if signs.held_back is not None:
+        poor.append(signs.held_back)
+    return poor
 
 
 def gets_on(signs: Signs) -> bool:

@@ -1,11 +1,14 @@
 """What has to be done from time to time, whether or not a client comes."""
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
 
+from vera_supervisor import events as ev
+from vera_supervisor.admission import Load
 from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
@@ -19,12 +22,19 @@ PRUNE_INTERVAL_S: Final = 30.0
 
 
 class Pulse:
-    """Looks at the host, and at how late the event loop is."""
+    """Looks at the host, and at how late the event loop is; tells the scheduler of the load."""
 
-    def __init__(self, host: Host, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(
+        self,
+        host: Host,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        executors: Callable[[], Iterable[int]],
+    ) -> None:
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
+        self._executors = executors  # their process ids
         self.loop_lag_s = 0.0
 
     async def run(self) -> None:
@@ -34,7 +44,14 @@ class Pulse:
             await anyio.sleep(SAMPLE_INTERVAL_S)
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
-            self._host.look()
+            usage = self._host.look([os.getpid(), *self._executors()])
+            load = Load(
+                cpu_percent=usage.cpu_percent,
+                own_cpu_percent=usage.own_cpu_percent,
+                memory_percent=usage.memory_percent,
+                memory_pressure_percent=usage.memory_pressure_percent or 0.0,
+            )
+            self._dispatcher.post(ev.LoadSeen(load))
             self._dispatcher.drain_rate.look(now)
 
 

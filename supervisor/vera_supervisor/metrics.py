@@ -188,7 +188,7 @@ def _counters(name: str, about: str, label: str, values: Mapping[str, float]) ->
 def _gauges(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, about, labels=[label])
     for key, value in values.items():
-        family.add_metric([key], value)
+        family.add_metric([str(key)], value)
     return family
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from vera_supervisor import events as ev
+from vera_supervisor.admission import Admission, Ceilings
 from vera_supervisor.certificates import (
     CANCELLED_IN_QUEUE,
     EXPIRED,
@@ -62,6 +63,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     size: Size
     limits: Limits
     queue_size: int
+    ceilings: Ceilings = Ceilings()
     #: Seconds that one class of priority is worth; 0: strict.
     aging_step_s: float
     crash_retries: int
@@ -80,6 +82,7 @@ class Scheduler:
         self.roster = Roster(policy.size, policy.limits)
         self.waiting = Waiting(policy.aging_step_s)
         self.queue = self.waiting.queue
+        self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}
         #: How many tasks run now.
         self.running = 0
@@ -107,6 +110,7 @@ class Scheduler:
             ev.AttemptReported: self._attempt_reported,
             ev.AttemptEnded: self._attempt_ended,
             ev.TimePassed: self._time_passed,
+            ev.LoadSeen: self._load_seen,
             ev.DrainAsked: self._drain_asked,
             ev.ResumeAsked: self._resume_asked,
             ev.InterruptAsked: self._interrupt_asked,
@@ -119,13 +123,15 @@ class Scheduler:
         if queue.ready and roster.idle and not self._held:
             self._dispatch(effects, now)
         if roster.count < roster.size.max_workers and not self.stopping:
-            effects += roster.grow(0 if self._held else queue.ready, now)
+            wanted = 0 if self._held or not self.admission.open else queue.ready
+            effects += roster.grow(wanted, now)
         return effects
 
     def obey(self, policy: Policy) -> None:
         """Go by `policy` from now on; to be called while nothing runs and nothing waits."""
         self.policy = policy
         self.waiting.max_concurrency = policy.max_concurrency
+        self.admission.ceilings = policy.ceilings
 
     @property
     def _held(self) -> bool:
@@ -147,7 +153,10 @@ class Scheduler:
         """Return what keeps a waiting task from running."""
         if live.status is not Status.QUEUED:
             return None
-        return Blocked.DRAINING if self.draining else self.waiting.blocked_by(live)
+        if self.draining:
+            return Blocked.DRAINING
+        blocked = self.waiting.blocked_by(live)
+        return (self.admission.blocked or blocked) if blocked is Blocked.EXECUTORS else blocked
 
     def next_wakeup(self) -> float:
         """Return when TimePassed may next be of use; infinity for never.
@@ -454,6 +463,10 @@ class Scheduler:
         self.roster.reset_alarm(now)
         return effects
 
+    def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:
+        self.admission.look(event.load)
+        return []
+
     def _drain_asked(self, event: ev.DrainAsked, now: float) -> list[Effect]:
         self.draining = True
         return []
@@ -480,7 +493,7 @@ class Scheduler:
             self.waiting.delay(live, ready_at)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:
-        while self.queue.ready and self.roster.idle:
+        while self.queue.ready and self.roster.idle and self.admission.room >= 1.0:
             live = self.queue.pop()
             live.key = None
             if live.expires_at <= now:
@@ -498,6 +511,7 @@ class Scheduler:
         self.queued -= 1
         self.running += 1
         self.waiting.begin(task.function)
+        self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         once = task.function in self.policy.at_most_once
         effects.append(StartAttempt(task.task_id, live.attempt, acknowledge=once))
@@ -559,6 +573,7 @@ class Scheduler:
         live.slot_id = None
         self.running -= 1
         self.waiting.end(live.task.function)
+        self.admission.ended()
 
     def _slot_of(self, live: LiveTask) -> Slot:
         assert live.slot_id is not None, live

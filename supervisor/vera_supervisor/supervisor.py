@@ -16,6 +16,7 @@ import msgspec
 
 from vera_supervisor import events as ev
 from vera_supervisor.access import given_token, kept_token
+from vera_supervisor.admission import Ceilings
 from vera_supervisor.api.app import create_app
 from vera_supervisor.api.guard import Guard, is_loopback
 from vera_supervisor.api.server import Server
@@ -101,7 +102,7 @@ async def _serve(
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         host = Host(config.limits.cpu_cores, config.limits.memory)
-        pulse = Pulse(host, dispatcher, clock)
+        pulse = Pulse(host, dispatcher, clock, pool.pids)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -203,6 +204,10 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
             kill_grace_s=config.limits.kill_grace,
         ),
         queue_size=config.queue.size,
+        ceilings=Ceilings(
+            max_cpu_percent=config.limits.max_cpu_percent,
+            max_memory_percent=config.limits.max_memory_percent,
+        ),
         aging_step_s=config.queue.aging_step,
         crash_retries=config.limits.crash_retries,
         at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,

@@ -29,6 +29,8 @@ class Blocked(StrEnum):
     DELAY = "delay"
     DEPENDENCIES = "dependencies"
     DRAINING = "draining"
+    CPU = "cpu"
+    MEMORY = "memory"
 
 
 class Waiting:

@@ -36,6 +36,7 @@ WELL = Signs(
         ),
         ({"quiet_s": 41.0}, State.UNHEALTHY, "no executor has shown a sign of life"),
         ({"quiet_s": 41.0, "busy_executors": 1}, State.HEALTHY, None),
+        ({"held_back": "CPU use is 99 %"}, State.DEGRADED, "CPU use is 99 %"),
         ({"loop_lag_s": 1.5}, State.UNHEALTHY, "the event loop is 1.5 s late"),
         ({"draining": True}, State.DRAINING, "the worker is draining"),
         ({"draining": True, "serving_executors": 0}, State.DRAINING, "the worker is draining"),

@@ -1,5 +1,7 @@
 """How much is in use: of the scarcest of what the worker depends on."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ def stat(busy: dict[int, int], idle: dict[int, int]) -> dict[str, str]:
     return {"/proc/stat": f"cpu 1 2 3 4\n{''.join(lines)}intr 12345\nctxt 5\n"}
 
 
-def later(seen: Host, ticks: Ticks, *, by: float = 1.0) -> Host:
+def later(seen: Host, ticks: Ticks, *, by: float = 1.0, own: Iterable[int] = ()) -> Host:
     ticks.now += by
-    seen.look()
+    seen.look(own)
     return seen
 
 
@@ -31,6 +33,25 @@ def test_cpu_is_the_busy_share_of_the_cpus_that_we_may_run_on(tmp_path: Path) ->
     assert later(seen, ticks).usage.cpu_percent == 60.0
     write(tmp_path, stat({0: 90, 1: 30, 2: 100}, {0: 110, 1: 170, 2: 100}))
     assert later(seen, ticks).usage.cpu_percent == 0.0
+
+
+def process(pid: int, *seconds: float) -> dict[str, str]:
+    """Return the file that tells user, system, and the ended children's user and system time."""
+    ticks = " ".join(str(round(second * os.sysconf("SC_CLK_TCK"))) for second in seconds)
+    return {f"/proc/{pid}/stat": f"{pid} (a) b) S 1 2 3 4 5 6 7 8 9 10 {ticks} 20 0 1"}
+
+
+def test_the_part_that_we_use_ourselves_is_told_apart(tmp_path: Path) -> None:
+    ticks = Ticks()
+    machine = write(tmp_path, HOST, stat({0: 0, 1: 0}, {0: 0, 1: 0}), process(7, 5, 5, 5, 5))
+    seen = host(machine, cpus=2, now=ticks)
+    later(seen, ticks, own=[7])
+    write(tmp_path, stat({0: 160, 1: 0}, {0: 40, 1: 200}), process(7, 5.1, 5.2, 5.1, 5.0))
+    write(tmp_path, process(8, 0.2, 0, 0, 0))
+    usage = later(seen, ticks, by=2.0, own=[7, 8, 9]).usage  # 8 is new, and 9 is gone already
+    assert (usage.cpu_percent, usage.own_cpu_percent) == (40.0, 15.0)
+    write(tmp_path, stat({0: 260, 1: 0}, {0: 140, 1: 400}))
+    assert later(seen, ticks, by=2.0, own=[8]).usage.own_cpu_percent == 0.0
 
 
 def test_half_a_core_that_is_used_up_is_all_in_use_though_the_machine_sleeps(

@@ -15,6 +15,7 @@ DECIDING = [
         SUPERVISOR / f"{name}.py"
         for name in (
             "scheduler",
+            "admission",
             "waiting",
             "recovery",
             "dependencies",

@@ -1,11 +1,20 @@
 """Waits for what a worker does by asking it, each time a little patiently."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.support.worker_process import WorkerProcess
 
 _ASK_S = 0.05
+
+
+def until(said: Callable[[], bool], timeout_s: float = 15) -> None:
+    """Ask until it is so."""
+    end = time.monotonic() + timeout_s
+    while not said():
+        assert time.monotonic() < end
+        time.sleep(_ASK_S)
 
 
 def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s: float = 15) -> Any:

@@ -20,7 +20,10 @@ _SETTINGS = ("WORKER_", "LOG_", "MAX_", "MIN_", "QUEUE_", "TASK_", "HEALTH_", "S
 
 
 class WorkerProcess:
-    """A running `vera-worker serve` on a free port, with the memory store unless told otherwise."""
+    """A running `vera-worker serve` on a free port.
+
+    Unless told otherwise it keeps its tasks in memory, and minds nobody else's load.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class WorkerProcess:
             k: v for k, v in os.environ.items() if not k.startswith((*_SETTINGS, "VERA_"))
         }
         environment |= {"STORE_URL": "memory:", "TASK_MODULES": modules, MARK: self.mark}
+        environment |= {"MAX_CPU_PERCENT": "100", "MAX_MEMORY_PERCENT": "100"}
         environment |= {"WORKER_PORT": "0"} | settings
         reader, writer = os.pipe()
         self.log = directory / f"worker-{self.mark}.log"

@@ -16,6 +16,7 @@ from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
+from vera_supervisor.waiting import Blocked
 from vera_worker.tasks import Priority, Record
 
 _BUSY = (SlotState.BUSY, SlotState.STOPPING)
@@ -84,7 +85,27 @@ class Services:
             check_interval_s=scheduler.roster.limits.check_interval_s,
             queue_full=scheduler.queued >= scheduler.policy.queue_size,
             store_fault=self.store.fault,
+            held_back=self._held_back(),
         )
+
+    def _held_back(self) -> str | None:
+        """Return why tasks may not start as they come, in one clause."""
+        admission, usage = self.dispatcher.scheduler.admission, self.host.usage
+        match admission.reason:
+            case Blocked.CPU:
+                most = admission.ceilings.max_cpu_percent
+                return (
+                    f"CPU use is {usage.cpu_percent:g} %: "
+                    f"limits.max_cpu_percent = {most:g} holds tasks back"
+                )
+            case Blocked.MEMORY:
+                most = admission.ceilings.max_memory_percent
+                return (
+                    f"memory use is {usage.memory_percent:g} %: "
+                    f"limits.max_memory_percent = {most:g} holds tasks back"
+                )
+            case _:
+                return None
 
     def gauges(self) -> Gauges:
         """Return what Prometheus is to know of this moment."""
@@ -94,7 +115,11 @@ class Services:
             active_tasks=scheduler.running,
             queue_size={priority.value: length for priority, length in lengths},
             executors=scheduler.roster.counts(),
-            admission_blocked={"draining": int(scheduler.draining)},
+            admission_blocked={
+                Blocked.DRAINING: int(scheduler.draining),
+                Blocked.CPU: int(scheduler.admission.reason is Blocked.CPU),
+                Blocked.MEMORY: int(scheduler.admission.reason is Blocked.MEMORY),
+            },
             event_loop_lag_s=self.pulse.loop_lag_s,
             cpu_percent=self.host.usage.cpu_percent,
             memory_percent=self.host.usage.memory_percent,

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from vera_supervisor.host import allowance as allowances
@@ -36,8 +36,11 @@ class Host:
         self.usage = Usage()
         self.look()
 
-    def look(self) -> Usage:
-        """Read everything anew: limits too can change while the worker runs."""
+    def look(self, own: Iterable[int] = ()) -> Usage:
+        """Read everything anew: limits too can change while the worker runs.
+
+        `own` are the ids of the processes that this worker consists of.
+        """
         self.allowance = allowances.read(
             self._machine,
             self._groups,
@@ -45,7 +48,7 @@ class Host:
             self.max_cores,
             self.max_memory_bytes,
         )
-        self.usage = self._sampler.look(self.allowance, self._now())
+        self.usage = self._sampler.look(self.allowance, self._now(), own)
         return self.usage
 
     @property

@@ -1,5 +1,7 @@
 """How much of its allowance is in use, by whomever."""
 
+import os
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -16,6 +18,9 @@ _NANO: Final = 1e-9
 #: In /proc/stat: user nice system idle iowait irq softirq steal; guests are part of user and nice.
 _TIMES: Final = 8
 _IDLE: Final = (3, 5)
+#: In /proc/PID/stat, after the name: utime stime cutime cstime.
+_STAT_TIMES: Final = slice(11, 15)
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +28,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Of the scarcest CPU time that this worker depends on, since the look before.
     cpu_percent: float = 0.0
+    #: The part of it that this worker uses, with the children of its executors that have ended.
+    own_cpu_percent: float = 0.0
     #: Of the scarcest memory; what the kernel could take back at once is not counted.
     memory_percent: float = 0.0
     #: In the group, or on the machine, that sets the limit.
@@ -41,15 +48,18 @@ class Sampler:
         self._at = 0.0
         self._busy: tuple[float, float] = (0.0, 0.0)
         self._used: dict[str, float] = {}
+        self._own: dict[int, float] = {}
         self._stalls: dict[str, float] = {}
         self._pressure_files = {name: self._pressure_file(name) for name in ("cpu", "memory")}
 
-    def look(self, allowance: Allowance, now: float) -> Usage:
+    def look(self, allowance: Allowance, now: float, own: Iterable[int] = ()) -> Usage:
         """Return how things stand at `now`, in seconds on the monotonic clock."""
         passed, self._at = now - self._at, now
         percent, used = self._memory(allowance)
+        cpu = self._cpu(allowance, passed)
         return Usage(
-            cpu_percent=round(self._cpu(allowance, passed), 1),
+            cpu_percent=round(cpu, 1),
+            own_cpu_percent=round(min(cpu, self._own_cpu(own, allowance.cores, passed)), 1),
             memory_percent=round(percent, 1),
             memory_used_mb=round(used / _MIB, 1),
             cpu_pressure_percent=self._pressure("cpu", passed),
@@ -70,6 +80,17 @@ class Sampler:
                 shares.append((seconds - self._used[quota.counter]) / (passed * quota.cores))
         self._used = used
         return _PERCENT * min(1.0, max(shares, default=0.0))
+
+    def _own_cpu(self, own: Iterable[int], cores: float, passed: float) -> float:
+        """Return the percentage that the processes `own` have used since the look before."""
+        before, self._own = self._own, {pid: self._process_seconds(pid) for pid in own}
+        used = sum(seconds - before.get(pid, 0.0) for pid, seconds in self._own.items())
+        return _PERCENT * max(0.0, used) / (passed * cores) if passed > 0 else 0.0
+
+    def _process_seconds(self, pid: int) -> float:
+        """Return the CPU time of a process and of those of its children that have ended."""
+        _, _, stat = (self._machine.text(f"/proc/{pid}/stat") or "").rpartition(")")
+        return sum(int(ticks) for ticks in stat.split()[_STAT_TIMES]) / _TICKS
 
     def _cpu_times(self, cpus: frozenset[int]) -> tuple[float, float]:
         """Return how much of their time these CPUs were busy, and how much time there was."""

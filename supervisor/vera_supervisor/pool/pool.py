@@ -62,6 +62,10 @@ class Pool:
             asyncio.get_running_loop().create_future()
         )
 
+    def pids(self) -> list[int]:
+        """Return the process ids of the executors that run."""
+        return [executor.pid for executor in self._executors.values() if executor.running]
+
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
         self._do(self._launch(effect.slot_id))

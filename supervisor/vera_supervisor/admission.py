@@ -1,0 +1,120 @@
+"""How many tasks may start, by how much of the machine is in use. Pure.
+
+While all is under its limit, anything may start. Over a limit the gate closes, and a reason is
+given until it has stood wide open for a while:
+
+- Where others use so much that nothing is left for us, or memory runs short, nothing starts. Once
+  that is over for two looks, one task may start, then two more, then four more…
+- Where it is our own tasks that use the CPU, every one that ends makes room for a part of one: so
+  a flood of short tasks is slowed down to the limit, and not stopped and let go by turns.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+
+from vera_supervisor.waiting import Blocked
+
+#: Memory must fall by so many points below its limit before tasks start again.
+MEMORY_HYSTERESIS: Final = 5.0
+#: A share of the time spent waiting for memory, in percent, at which it runs short in any case.
+MAX_MEMORY_PRESSURE: Final = 20.0
+#: Looks in a row that must be good before the first task starts again.
+LOOKS_TO_REOPEN: Final = 2
+#: Looks in a row at which there was room to spare before the gate is forgotten.
+LOOKS_TO_FORGET: Final = 20
+_WHOLE: Final = 100.0
+#: From one look to the next, our own tasks may become so much more numerous.
+_MOST_GROWTH: Final = 2.0
+
+
+class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
+    """Percentages of what this worker may use; 100: no limit."""
+
+    max_cpu_percent: float = 100.0
+    max_memory_percent: float = 100.0
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in use, in percent of what this worker may use."""
+
+    cpu_percent: float
+    #: The part of that which this worker and its executors use themselves.
+    own_cpu_percent: float
+    memory_percent: float
+    #: Share of the time in which some process waited for memory.
+    memory_pressure_percent: float = 0.0
+
+
+class Admission:
+    """The gate that every start of a task passes."""
+
+    def __init__(self, ceilings: Ceilings) -> None:
+        self.ceilings = ceilings
+        #: What holds tasks back, or did lately.
+        self.reason: Blocked | None = None
+        #: Tasks that may start until the next look.
+        self.room = math.inf
+        self._ended = 0  # attempts, since the last look
+        self._step = 1.0  # how many more may start than have ended, where there is room
+        self._good_looks = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a task may start now."""
+        return self.room >= 1.0
+
+    @property
+    def blocked(self) -> Blocked | None:
+        """What keeps tasks from starting now."""
+        return None if self.room >= 1.0 else self.reason
+
+    def started(self) -> None:
+        """A task has started."""
+        self.room -= 1.0
+
+    def ended(self) -> None:
+        """A task that had started runs no more."""
+        self._ended += 1
+
+    def look(self, load: Load) -> None:
+        """Decide anew; to be called every quarter of a second."""
+        ended, self._ended = self._ended, 0
+        if self._memory_is_short(load):
+            self._close(Blocked.MEMORY)
+            return
+        over = load.cpu_percent > self.ceilings.max_cpu_percent
+        left = self.ceilings.max_cpu_percent - (load.cpu_percent - load.own_cpu_percent)
+        if over and left <= 0:
+            self._close(Blocked.CPU)
+        elif over:
+            self.reason, self._step, self._good_looks = Blocked.CPU, 1.0, 0
+            self.room = min(self.room, 1.0) + ended * left / load.own_cpu_percent
+        elif self.reason is not None:
+            self._reopen(ended, left / max(load.own_cpu_percent, 1.0))
+
+    def _memory_is_short(self, load: Load) -> bool:
+        most = self.ceilings.max_memory_percent
+        if most >= _WHOLE:
+            return False
+        if self.reason is Blocked.MEMORY and not self.open:
+            most -= MEMORY_HYSTERESIS
+        return load.memory_percent > most or load.memory_pressure_percent > MAX_MEMORY_PRESSURE
+
+    def _close(self, reason: Blocked) -> None:
+        self.reason, self.room, self._step, self._good_looks = reason, 0.0, 0.0, 0
+
+    def _reopen(self, ended: int, growth: float) -> None:
+        self._good_looks += 1
+        if self._step == 0.0:  # it was closed for all
+            if self._good_looks >= LOOKS_TO_REOPEN:
+                self.room = self._step = 1.0
+                self._good_looks = 0
+        elif self.room >= 1.0:  # more might have started
+            if self._good_looks >= LOOKS_TO_FORGET:
+                self.reason, self.room = None, math.inf
+        else:
+            self.room += ended * min(growth, _MOST_GROWTH) + self._step
+            self._step *= 2.0
+            self._good_looks = 0

@@ -1,0 +1,48 @@
+"""The real program on a machine that others fill: it accepts, waits, says why, and goes on."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.support.patience import until
+from tests.support.worker_process import WorkerProcess
+
+
+@contextmanager
+def busy_cpus() -> Iterator[None]:
+    """Keep every CPU that we may run on busy."""
+    command = [sys.executable, "-c", "while True: pass"]
+    hogs = [subprocess.Popen(command) for _ in psutil.Process().cpu_affinity() or ()]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+def test_while_others_use_all_cpus_nothing_starts_and_health_says_why(tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, MAX_CPU_PERCENT="95") as node:
+        with busy_cpus():
+            until(lambda: node.client.get("/health").json()["status"] == "degraded")
+            (reason,) = node.client.get("/health").json()["reasons"]
+            assert reason.startswith("CPU use is ")
+            assert reason.endswith("limits.max_cpu_percent = 95 holds tasks back")
+            task_id = node.submit("sleep", 0)["task_id"]
+            record = node.record(task_id)
+            assert (record["status"], record["blocked_by"]) == ("queued", "cpu")
+            metrics = node.client.get("/metrics/prometheus").text
+            assert 'admission_blocked{reason="cpu"} 1.0' in metrics
+        assert node.record(task_id, wait=60)["status"] == "completed"
+
+
+def test_memory_over_its_limit_holds_tasks_back(tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, MAX_MEMORY_PERCENT="0.01") as node:
+        until(lambda: node.client.get("/health").json()["status"] == "degraded")
+        task_id = node.submit("sleep", 0)["task_id"]
+        assert node.record(task_id)["blocked_by"] == "memory"
+        assert node.client.delete(f"/task/{task_id}").status_code == 200
