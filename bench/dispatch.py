@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from statistics import linear_regression
 from typing import Final, NamedTuple
 
+import anyio
 import psutil
 import uvloop
 
@@ -29,6 +30,8 @@ from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.events import Submitted
+from vera_supervisor.host import Host
+from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.scheduler import Scheduler
@@ -110,20 +113,26 @@ class Flow(Journal):
 
 
 @asynccontextmanager
-async def running_flow() -> AsyncIterator[Flow]:
-    """Start a dispatcher with its executors, warm."""
+async def running_flow(
+    number: int = EXECUTORS, max_cpu_percent: float | None = None
+) -> AsyncIterator[Flow]:
+    """Start a dispatcher with so many executors, warm; it heeds the CPU limit, if one is given."""
     config = Config(
-        executor=configuration.Executor(min_workers=EXECUTORS, max_workers=EXECUTORS),
+        limits=configuration.Limits(max_cpu_percent=max_cpu_percent or 100.0),
+        executor=configuration.Executor(min_workers=number, max_workers=number),
         tasks=configuration.Tasks(modules=("vera_executor.demo",)),
     )
     clock, flow = SystemClock(), Flow()
     store = MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=STORE_BYTES)
     scheduler = Scheduler(policy(config), random.Random(1))
     flow.dispatcher = Dispatcher(scheduler, store, flow, Metrics(), clock)
-    async with executors(config, flow.dispatcher) as pool:
+    async with executors(config, flow.dispatcher) as pool, anyio.create_task_group() as group:
         await pool.functions
         await flow.run(WARM_UP_TASKS)
+        if max_cpu_percent is not None:
+            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool.pids).run)
         yield flow
+        group.cancel_scope.cancel()
 
 
 async def dispatch(tasks: int) -> Seen:

@@ -111,10 +111,13 @@ class Admission:
             if self._good_looks >= LOOKS_TO_REOPEN:
                 self.room = self._step = 1.0
                 self._good_looks = 0
-        elif self.room >= 1.0:  # more might have started
-            if self._good_looks >= LOOKS_TO_FORGET:
-                self.reason, self.room = None, math.inf
-        else:
-            self.room += ended * min(growth, _MOST_GROWTH) + self._step
-            self._step *= 2.0
+            return
+        used_up = not self.open
+        if used_up:  # more might have started
             self._good_looks = 0
+        elif self._good_looks >= LOOKS_TO_FORGET:
+            self.reason, self.room = None, math.inf
+            return
+        self.room = min(self.room, 1.0) + ended * min(growth, _MOST_GROWTH) + self._step
+        if used_up:
+            self._step *= 2.0

@@ -113,6 +113,17 @@ def test_the_gate_is_forgotten_when_it_was_not_needed_for_a_while(admission: Adm
     assert admit(admission) == 1000
 
 
+def test_a_flood_that_did_not_use_all_its_room_gets_as_much_again(admission: Admission) -> None:
+    for _ in range(1000):
+        admission.ended()
+    admission.look(load(cpu=100, own=100))
+    assert admit(admission, 850) == 850
+    for _ in range(850):
+        admission.ended()
+    admission.look(load(cpu=85, own=85))
+    assert admit(admission) >= 850
+
+
 def test_without_limits_nothing_is_ever_held_back() -> None:
     admission = Admission(Ceilings())
     admission.look(load(cpu=100, memory=100, pressure=100))
