@@ -24,6 +24,8 @@ class Assign(_Message, frozen=True):
     #: The JSON object `{"function", "args", "kwargs"}` as the client sent it.
     payload: bytes
     timeout_s: float
+    #: What it may use with all its processes; None: no limit.
+    memory_bytes: int | None = None
 
 
 class Stop(_Message, frozen=True):

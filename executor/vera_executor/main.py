@@ -13,6 +13,7 @@ from typing import Final, NoReturn, Protocol
 import msgspec
 
 from vera_executor import fork_server, loading, stack_taker
+from vera_executor.memory_bound import memory_bound
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
@@ -27,6 +28,9 @@ STACK_SIGNAL: Final = signal.SIGRTMIN + 7
 
 #: In the environment of all that a task starts with exec: whose process is this?
 TASK_VARIABLE: Final = "VERA_TASK_ID"
+
+#: How gladly the kernel may take an executor when memory runs out, from 0 to 1000.
+OOM_SCORE: Final = 500
 
 _STANDARD_FDS: Final = (0, 1, 2)
 _RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
@@ -58,6 +62,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     fork_server.leave_to_the_server()
     os.setsid()  # out of reach of the terminal's Ctrl-C: the supervisor decides who stops
     process_tree.become_subreaper()
+    _offer_to_the_oom_killer()
     streams, stack_fd = Streams(output.detach()), stack.detach()
     _keep_from_subprocesses()
     faulthandler.enable(stack_fd)
@@ -77,6 +82,13 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
     executor.serve()
     leave()
+
+
+def _offer_to_the_oom_killer() -> None:
+    """Where the machine runs out of memory, this process goes before those that it runs beside."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+        if int(file.read()) < OOM_SCORE:
+            file.write(str(OOM_SCORE))
 
 
 def _keep_from_subprocesses() -> None:
@@ -190,7 +202,8 @@ class Executor:
         self._environment[TASK_VARIABLE] = assign.task_id
         reach(FaultPoint.TASK_RECEIVED)
         try:
-            outcome = attempt(assign, handler.function, self._max_result_bytes)
+            with memory_bound(assign.memory_bytes):
+                outcome = attempt(assign, handler.function, self._max_result_bytes)
         finally:
             context.enter(None)
         reach(FaultPoint.TASK_RAN)

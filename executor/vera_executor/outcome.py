@@ -47,6 +47,9 @@ def attempt(
     except _Unserialisable as error:
         cause, name, trace = Cause.UNSERIALISABLE_RESULT, error.name, ""
         message = telling.message(error)
+    except MemoryError as error:
+        cause, name = _cause_of_shortage(assign), type(error).__name__
+        message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
     except BaseException as error:  # noqa: BLE001 - sys.exit() ends the task, not the executor
         cause, name = Cause.EXCEPTION, type(error).__name__
         message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
@@ -68,6 +71,10 @@ def attempt(
         time.perf_counter() - started,
         _cpu_seconds() - cpu,
     )
+
+
+def _cause_of_shortage(assign: Assign) -> Cause:
+    return Cause.EXCEPTION if assign.memory_bytes is None else Cause.MEMORY
 
 
 def _finish(coroutine: Any) -> Any:

@@ -90,6 +90,11 @@ class Catalogue:
         }
 
     @property
+    def memory(self) -> dict[str, int]:
+        """How many bytes an attempt may use, by the functions for which that is said."""
+        return {f.info.name: f.limits.memory for f in self if f.limits.memory is not None}
+
+    @property
     def at_most_once(self) -> frozenset[str]:
         """Names of the functions that must never be started twice."""
         return frozenset(f.info.name for f in self if not f.info.options.idempotent)

@@ -10,10 +10,26 @@ from vera_worker.tasks import Cause, Failure, Task
 
 #: Longest piece of a task's output in its death certificate.
 OUTPUT_TAIL_BYTES: Final = 4096
+_MIB: Final = 1024 * 1024
 
 CANCELLED_IN_QUEUE: Final = Failure(cause=Cause.CANCELLED, message="cancelled while it was queued")
 EXPIRED: Final = Failure(cause=Cause.EXPIRED, message="its time to start had passed")
 WORKER_LOST: Final = Failure(cause=Cause.WORKER_LOST, message="the worker was lost while it ran")
+
+
+def over_memory(
+    seen: Failure | None, limit_bytes: int, peak_mb: float, duration_s: float | None
+) -> Failure:
+    """Return the certificate of an attempt that used more memory than it might."""
+    limit_mb = limit_bytes / _MIB
+    return replace(
+        seen or Failure(cause=Cause.MEMORY, message=""),
+        cause=Cause.MEMORY,
+        message=f"it used {peak_mb:g} MiB of memory, more than its limit of {limit_mb:g} MiB",
+        limit_mb=limit_mb,
+        peak_memory_mb=peak_mb,
+        duration_s=duration_s,
+    )
 
 
 def stopped(why: Cause, task: Task, seen: Failure | None, duration_s: float | None) -> Failure:

@@ -119,6 +119,8 @@ class Assign(_Effect, frozen=True):
     slot_id: int
     task: Task
     attempt: int
+    #: What it may use with all its processes; None: no limit.
+    memory_bytes: int | None = None
 
 
 class Stop(_Effect, frozen=True):

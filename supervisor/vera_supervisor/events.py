@@ -85,6 +85,15 @@ class ExecutorLost(_Event, frozen=True):
     stack: str | None = None
 
 
+class MemoryExceeded(_Event, frozen=True):
+    """A running task uses more memory than it may, with all its processes."""
+
+    slot_id: int
+    task_id: str
+    attempt: int
+    used_bytes: int
+
+
 class AttemptReported(_Event, frozen=True):
     """A running task said how far it is."""
 
@@ -138,6 +147,7 @@ Event: TypeAlias = (
     | ExecutorReady
     | ExecutorAnswered
     | ExecutorLost
+    | MemoryExceeded
     | AttemptReported
     | AttemptEnded
     | TimePassed

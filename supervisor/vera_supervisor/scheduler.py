@@ -26,6 +26,7 @@ from vera_supervisor.certificates import (
     WORKER_LOST,
     crashed,
     dependency_failed,
+    over_memory,
     start_not_stored,
     stopped,
     with_tail,
@@ -55,6 +56,7 @@ from vera_worker.tasks import Cause, Failure, Record, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
+_MIB: Final = 1024 * 1024
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,8 +73,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: frozenset[str] = frozenset()
     #: Attempts that may run at once, by the functions for which that is limited.
     max_concurrency: Mapping[str, int] = {}
+    #: Bytes that an attempt may use with all its processes: in general, and by function.
+    task_memory: int | None = None
+    memory: Mapping[str, int] = {}
     #: The functions that the executors offer; None while that is not known.
     functions: frozenset[str] | None = None
+
+    def memory_bytes(self, function: str) -> int | None:
+        """Return what an attempt of that function may use; None: no limit."""
+        return self.memory.get(function, self.task_memory)
 
 
 class Scheduler:
@@ -107,6 +116,7 @@ class Scheduler:
             ev.ExecutorReady: self._executor_ready,
             ev.ExecutorAnswered: self._executor_answered,
             ev.ExecutorLost: self._executor_lost,
+            ev.MemoryExceeded: self._memory_exceeded,
             ev.AttemptReported: self._attempt_reported,
             ev.AttemptEnded: self._attempt_ended,
             ev.TimePassed: self._time_passed,
@@ -356,7 +366,7 @@ class Scheduler:
             return []
         slot = self._slot_of(live)
         if slot.state is SlotState.BUSY:
-            return [Assign(slot.slot_id, live.task, live.attempt)]
+            return [self._assign(slot, live)]
         return self._not_sent(live, slot, now)
 
     def _not_sent(self, live: LiveTask, slot: Slot, now: float) -> list[Effect]:
@@ -412,6 +422,13 @@ class Scheduler:
             live.progress = event.progress
             return [Report(live.task, live.attempt, event.progress)]
         return []
+
+    def _memory_exceeded(self, event: ev.MemoryExceeded, now: float) -> list[Effect]:
+        slot = self.roster.get(event.slot_id)
+        if slot is None or not slot.runs(event.task_id, event.attempt):
+            return []
+        self.live[event.task_id].peak_memory_mb = round(event.used_bytes / _MIB, 1)
+        return slot.exceed(now)
 
     def _attempt_ended(self, event: ev.AttemptEnded, now: float) -> list[Effect]:
         slot = self.roster.get(event.slot_id)
@@ -507,7 +524,7 @@ class Scheduler:
         live.attempt += 1
         live.slot_id = slot.slot_id
         live.started_at = now
-        live.ran_s = live.progress = None
+        live.ran_s = live.progress = live.peak_memory_mb = None
         self.queued -= 1
         self.running += 1
         self.waiting.begin(task.function)
@@ -516,11 +533,20 @@ class Scheduler:
         once = task.function in self.policy.at_most_once
         effects.append(StartAttempt(task.task_id, live.attempt, acknowledge=once))
         if not once:
-            effects.append(Assign(slot.slot_id, task, live.attempt))
+            effects.append(self._assign(slot, live))
+
+    def _assign(self, slot: Slot, live: LiveTask) -> Effect:
+        memory_bytes = self.policy.memory_bytes(live.task.function)
+        return Assign(slot.slot_id, live.task, live.attempt, memory_bytes)
 
     def _stopped(self, live: LiveTask, why: Cause, seen: Failure | None, now: float) -> Failure:
         """Return the certificate of an attempt that we ended ourselves."""
         ran_s = None if live.started_at is None else now - live.started_at
+        if why is Cause.MEMORY:
+            limit_bytes = self.policy.memory_bytes(live.task.function)
+            assert limit_bytes is not None, live
+            assert live.peak_memory_mb is not None, live
+            return over_memory(seen, limit_bytes, live.peak_memory_mb, ran_s)
         return stopped(why, live.task, seen, ran_s)
 
     def _end_badly(

@@ -21,6 +21,8 @@ from vera_worker.tasks import Cause
 
 #: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.
 DUMP_LEAD_S: Final = 0.2
+#: A task that eats memory has only so long for that.
+MEMORY_DUMP_LEAD_S: Final = 0.05
 #: An idle executor answers its self-check within this, or it is killed.
 ANSWER_S: Final = 5.0
 #: A retiring executor leaves within this, or it is killed.
@@ -145,6 +147,17 @@ class Slot:
         self.dumped = False
         self._until(now + max(0.0, limits.kill_grace_s - DUMP_LEAD_S))
         return [Stop(self.slot_id)]
+
+    def exceed(self, now: float) -> list[Effect]:
+        """Its task uses too much memory: it goes at once, without a polite wish."""
+        if self.state is SlotState.BUSY:
+            self.state = SlotState.STOPPING
+            self.why = Cause.MEMORY
+        elif self.dumped:
+            return []
+        self.dumped = True
+        self._until(now + MEMORY_DUMP_LEAD_S)
+        return [DumpStack(self.slot_id)]
 
     def retire(self, now: float) -> None:
         """It was told to leave."""

@@ -212,6 +212,8 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         crash_retries=config.limits.crash_retries,
         at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
         max_concurrency={} if catalogue is None else catalogue.max_concurrency,
+        task_memory=config.limits.task_memory,
+        memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )
 

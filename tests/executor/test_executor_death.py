@@ -17,6 +17,7 @@ from tests.executor.harness import (
     Watched,
     watching,
 )
+from vera_executor import main
 from vera_worker import process_tree, wire
 from vera_worker.errors import FrameError
 from vera_worker.framing import encode_frame
@@ -36,6 +37,10 @@ def _await_trouble(child: Child, function: str) -> None:
             child.stack_in("explode")
         case _:
             child.stack_in(function)
+
+
+def test_an_executor_goes_before_others_when_memory_runs_out(child: Child) -> None:
+    assert int(Path(f"/proc/{child.pid}/oom_score_adj").read_text()) >= main.OOM_SCORE
 
 
 # After the task

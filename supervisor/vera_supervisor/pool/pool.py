@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 
 from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
@@ -19,10 +20,12 @@ from vera_supervisor.events import (
     ExecutorAnswered,
     ExecutorLost,
     ExecutorReady,
+    MemoryExceeded,
 )
 from vera_supervisor.pool.exits import explain
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
+from vera_supervisor.pool.memory import tree_bytes
 from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError
@@ -34,11 +37,16 @@ log = logging.getLogger(__name__)
 
 #: An executor that closed its link but lives is killed after this.
 _UNLINKED_S: Final = 0.2
+#: Seconds between two looks at the memory of tasks that have a limit.
+MEMORY_LOOK_S: Final = 0.05
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
+_MIB: Final = 1024 * 1024
 
 #: What an executor may conclude itself; all other causes are the supervisor's to see.
-_CAUSES_OF_A_CHILD: Final = {c.value: c for c in (Cause.EXCEPTION, Cause.UNSERIALISABLE_RESULT)}
+_CAUSES_OF_A_CHILD: Final = {
+    c.value: c for c in (Cause.EXCEPTION, Cause.MEMORY, Cause.UNSERIALISABLE_RESULT)
+}
 
 Post = Callable[[Event], None]
 
@@ -56,6 +64,8 @@ class Pool:
         self._executors: dict[int, Executor] = {}
         #: Slots whose executor is to be killed as soon as it is there.
         self._doomed: set[int] = set()
+        #: Whether the memory of tasks is being looked at.
+        self._watching = False
         self._jobs: set[asyncio.Task[None]] = set()
         #: What the executors offer; known once the first of them is ready.
         self.functions: asyncio.Future[tuple[FunctionInfo, ...]] = (
@@ -75,8 +85,19 @@ class Pool:
         task, executor = effect.task, self._executors[effect.slot_id]
         executor.forget_stack()
         executor.link.send(
-            wire.Assign(task.task_id, effect.attempt, task.function, task.payload, task.timeout_s)
+            wire.Assign(
+                task.task_id,
+                effect.attempt,
+                task.function,
+                task.payload,
+                task.timeout_s,
+                effect.memory_bytes,
+            )
         )
+        executor.limited = effect if effect.memory_bytes is not None else None
+        if executor.limited is not None and not self._watching:
+            self._watching = True
+            self._do(self._watch_memory())
         reach(FaultPoint.TASK_SENT)
 
     def stop(self, effect: Stop) -> None:
@@ -148,6 +169,20 @@ class Pool:
         status = await executor.wait()
         await self._bury(slot_id, executor, status)
 
+    async def _watch_memory(self) -> None:
+        """Look at the memory of tasks that have a limit, for as long as there are any."""
+        while limited := [e for e in self._executors.values() if e.limited and e.running]:
+            await anyio.sleep(MEMORY_LOOK_S)
+            for executor in limited:
+                assign = executor.limited
+                if assign is None or assign.memory_bytes is None or not executor.running:
+                    continue
+                used = await anyio.to_thread.run_sync(tree_bytes, executor.pid, assign.memory_bytes)
+                if used > assign.memory_bytes:
+                    task_id = assign.task.task_id
+                    self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used))
+        self._watching = False
+
     async def _bury(self, slot_id: int, executor: "Executor", status: int | None) -> None:
         await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
         del self._executors[slot_id]
@@ -174,6 +209,7 @@ class Pool:
     def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
         match message:
             case wire.Returned():
+                executor.limited = None
                 reach(FaultPoint.ANSWER_RECEIVED)
                 self._post(
                     AttemptEnded(
@@ -187,13 +223,15 @@ class Pool:
                     )
                 )
             case wire.Raised():
+                failure = _failure(message, executor)
+                executor.limited = None
                 self._post(
                     AttemptEnded(
                         slot_id,
                         message.task_id,
                         message.attempt,
                         None,
-                        _failure(message, executor.stack()),
+                        failure,
                         executor.output.take(),
                         message.unfit,
                     )
@@ -228,6 +266,8 @@ class Executor:
         #: Why it is killed although its task had time left.
         self.broken: str | None = None
         self.running = True
+        #: The task that it runs, if that may use only so much memory.
+        self.limited: Assign | None = None
         self._dumped = False
 
     async def connect(
@@ -288,13 +328,17 @@ class Executor:
         self._launched.process.close()
 
 
-def _failure(message: wire.Raised, stack: str | None) -> Failure:
+def _failure(message: wire.Raised, executor: Executor) -> Failure:
+    limit_mb = None
+    if message.cause == Cause.MEMORY and executor.limited and executor.limited.memory_bytes:
+        limit_mb = executor.limited.memory_bytes / _MIB
     return Failure(
+        limit_mb=limit_mb,
         cause=_CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION),
         message=message.message or message.exception,
         type=message.exception,
         traceback=message.traceback or None,
-        stack=stack,
+        stack=executor.stack(),
         duration_s=message.duration_s,
         cpu_seconds=message.cpu_seconds,
     )

@@ -1,0 +1,31 @@
+"""The memory that the kernel lets this process have while a task with a limit runs in it."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_PAGE_BYTES: Final = resource.getpagesize()
+#: The supervisor sees to the limit itself, for the whole process tree and by what is in use. This
+#: is for what grows faster than anybody can look; what is mapped is more than what is in use.
+_HEADROOM: Final = 2
+
+
+@contextmanager
+def memory_bound(limit_bytes: int | None) -> Iterator[None]:
+    """Refuse this process, and each that it starts, memory far above the limit."""
+    if limit_bytes is None:
+        yield
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = _mapped_bytes() + _HEADROOM * limit_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
+def _mapped_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[5]) * _PAGE_BYTES

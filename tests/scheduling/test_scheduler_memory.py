@@ -1,0 +1,69 @@
+"""A task over its memory limit is killed soon, with its stack, and is not tried again."""
+
+from tests.scheduling.desk import Desk, desk_with, one, only
+from vera_supervisor import effects as fx
+from vera_supervisor import events as ev
+from vera_supervisor.slot import MEMORY_DUMP_LEAD_S
+from vera_worker.lifecycle import Status
+from vera_worker.tasks import Cause
+
+MIB = 1024 * 1024
+
+
+def limited(**changes: int) -> Desk:
+    return desk_with(1, task_memory=64 * MIB, memory=changes)
+
+
+def exceed(desk: Desk, task_id: str, attempt: int = 1) -> list[fx.Effect]:
+    slot_id = desk.slot_of(task_id).slot_id
+    return desk.tell(ev.MemoryExceeded(slot_id, task_id, attempt, 100 * MIB))
+
+
+def test_an_attempt_gets_the_limit_of_its_function_or_that_of_all() -> None:
+    desk = limited(big=512 * MIB)
+    assert one(fx.Assign, desk.submit("a")).memory_bytes == 64 * MIB
+    desk.end("a")
+    assert one(fx.Assign, desk.submit("b", function="big")).memory_bytes == 512 * MIB
+    assert one(fx.Assign, desk_with(1).submit("a")).memory_bytes is None
+
+
+def test_a_task_over_its_limit_is_killed_with_its_stack_and_fails_for_good() -> None:
+    desk = limited()
+    desk.submit("a", max_retries=3)
+    assert only(fx.DumpStack, exceed(desk, "a")) != []
+    assert only(fx.Kill, desk.tell(ev.TimePassed())) == []
+    desk.now += MEMORY_DUMP_LEAD_S
+    assert only(fx.Kill, desk.tell(ev.TimePassed())) != []
+    finish = one(fx.FinishTask, desk.lose("a"))
+    assert finish.status is Status.FAILED
+    failure = finish.failure
+    assert failure is not None
+    assert failure.cause is Cause.MEMORY
+    assert failure.message == "it used 100 MiB of memory, more than its limit of 64 MiB"
+    assert (failure.limit_mb, failure.peak_memory_mb) == (64.0, 100.0)
+
+
+def test_one_that_ends_before_the_kill_failed_all_the_same() -> None:
+    desk = limited()
+    desk.submit("a")
+    exceed(desk, "a")
+    failure = one(fx.FinishTask, desk.end("a")).failure
+    assert failure is not None
+    assert failure.cause is Cause.MEMORY
+
+
+def test_a_task_that_was_to_stop_anyway_is_not_given_its_grace() -> None:
+    desk = limited()
+    desk.submit("a")
+    desk.cancel("a")
+    exceed(desk, "a")
+    desk.now += MEMORY_DUMP_LEAD_S
+    assert only(fx.Kill, desk.tell(ev.TimePassed())) != []
+    assert one(fx.FinishTask, desk.lose("a")).status is Status.CANCELLED
+
+
+def test_what_was_seen_of_an_earlier_attempt_harms_nobody() -> None:
+    desk = limited()
+    desk.submit("a")
+    assert exceed(desk, "a", attempt=2) == []
+    assert one(fx.FinishTask, desk.end("a")).status is Status.COMPLETED

@@ -1,0 +1,41 @@
+"""The real program: a task that eats memory dies alone, with all its processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.patience import start_sleeping
+from tests.support.worker_process import WorkerProcess
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    directory: Path = tmp_path_factory.mktemp("worker")
+    with WorkerProcess(directory, TASK_MEMORY="64MiB", MAX_WORKERS="2") as worker:
+        yield worker
+
+
+@pytest.mark.parametrize(
+    "tree", [{"megabytes": 120}, {"megabytes": 30, "children": 4}], ids=["one process", "a tree"]
+)
+def test_a_balloon_dies_alone_and_its_record_says_what_it_used(
+    node: WorkerProcess, tree: dict[str, int]
+) -> None:
+    bystander = start_sleeping(node, 300)
+    record = node.submit("balloon", wait=30, kwargs=tree | {"hold_s": 300})
+    failure = record["failure"]
+    assert (record["status"], failure["cause"], record["attempt"]) == ("failed", "memory", 1)
+    assert failure["limit_mb"] == 64
+    assert 64 < failure["peak_memory_mb"] < 200
+    assert " in _inflate\n" in failure["stack"]
+    assert node.record(bystander)["status"] == "running"
+    assert node.client.delete(f"/task/{bystander}").status_code == 200
+
+
+def test_a_task_that_asks_for_far_too_much_at_once_is_refused_it(node: WorkerProcess) -> None:
+    record = node.submit("balloon", 400, wait=30)
+    failure = record["failure"]
+    assert (failure["cause"], failure["type"], failure["limit_mb"]) == ("memory", "MemoryError", 64)
+    # What was refused to one task is there for the next.
+    assert node.submit("balloon", 20, wait=30)["status"] == "completed"
