@@ -114,11 +114,14 @@ class Child:
     def send(self, *messages: wire.ToExecutor) -> None:
         self.link.sendall(b"".join(map(wire.pack, messages)))
 
-    def assign(self, function: str, *args: Any, **kwargs: Any) -> wire.Assign:
+    def assign(
+        self, function: str, *args: Any, memory_bytes: int | None = None, **kwargs: Any
+    ) -> wire.Assign:
         """Send a task and return what was sent."""
         self._tasks += 1
         call = {"function": function, "args": args, "kwargs": kwargs}
-        assign = wire.Assign(f"task-{self._tasks}", 1, function, json.dumps(call).encode(), 300.0)
+        payload = json.dumps(call).encode()
+        assign = wire.Assign(f"task-{self._tasks}", 1, function, payload, 300.0, memory_bytes)
         self.send(assign)
         return assign
 

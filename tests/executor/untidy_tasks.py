@@ -264,3 +264,7 @@ def multiprocess(method: str) -> int:
     result: int = receiver.recv()
     process.join()
     return result
+
+
+def out_of_memory() -> None:
+    raise MemoryError("there is not so much in the world")

@@ -223,7 +223,7 @@ class Pool:
                     )
                 )
             case wire.Raised():
-                failure = _failure(message, executor)
+                memory_bytes = executor.limited.memory_bytes if executor.limited else None
                 executor.limited = None
                 self._post(
                     AttemptEnded(
@@ -231,7 +231,7 @@ class Pool:
                         message.task_id,
                         message.attempt,
                         None,
-                        failure,
+                        _failure(message, executor.stack(), memory_bytes),
                         executor.output.take(),
                         message.unfit,
                     )
@@ -328,17 +328,17 @@ class Executor:
         self._launched.process.close()
 
 
-def _failure(message: wire.Raised, executor: Executor) -> Failure:
-    limit_mb = None
-    if message.cause == Cause.MEMORY and executor.limited and executor.limited.memory_bytes:
-        limit_mb = executor.limited.memory_bytes / _MIB
+def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:
+    cause = _CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION)
+    if cause is Cause.MEMORY and memory_bytes is None:  # nobody can have refused it any
+        cause = Cause.EXCEPTION
     return Failure(
-        limit_mb=limit_mb,
-        cause=_CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION),
+        cause=cause,
+        limit_mb=memory_bytes / _MIB if cause is Cause.MEMORY and memory_bytes else None,
         message=message.message or message.exception,
         type=message.exception,
         traceback=message.traceback or None,
-        stack=executor.stack(),
+        stack=stack,
         duration_s=message.duration_s,
         cpu_seconds=message.cpu_seconds,
     )
