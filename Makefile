@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint unit test-all torture bench lock clean
+.PHONY: help run serve test lint unit test-all test-deploy torture bench lock clean
 
 help:            ## what can be done here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(READY)    ## install, start a worker, push a real workload through it, show the result
 	$(BIN)/vera-worker demo
@@ -32,6 +32,9 @@ unit: $(READY)
 
 test-all: $(READY)  ## the tests on every interpreter that this machine has
 	tests/every_python
+
+test-deploy: $(READY) ## the image under the Docker engine that DOCKER_HOST names
+	VERA_DEPLOY=1 $(BIN)/python -m pytest -m deploy --timeout=900
 
 torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
 	VERA_TORTURE=1 $(BIN)/python -m pytest -m torture --timeout=7200
