@@ -7,6 +7,7 @@ all of this does nothing: a worker never fails because of whom it reports to.
 import logging
 import os
 import socket
+import time
 from collections.abc import MutableMapping
 from typing import Final
 
@@ -40,6 +41,10 @@ class Notifier:
     def ready(self, status: str) -> None:
         """Say that a task sent now would start."""
         self._send("READY=1", _status(status))
+
+    def reloading(self) -> None:
+        """Say that the worker reads its configuration again, until it says `ready`."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str, at_most_s: float) -> None:
         """Say that the worker stops, and how many seconds to let it before it is killed."""

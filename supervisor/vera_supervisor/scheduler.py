@@ -138,10 +138,14 @@ class Scheduler:
         return effects
 
     def obey(self, policy: Policy) -> None:
-        """Go by `policy` from now on; to be called while nothing runs and nothing waits."""
+        """Go by `policy` from now on.
+
+        While tasks run or wait only sizes, ceilings and the length of the queue may differ.
+        """
         self.policy = policy
         self.waiting.max_concurrency = policy.max_concurrency
         self.admission.ceilings = policy.ceilings
+        self.roster.size = policy.size
 
     @property
     def _held(self) -> bool:

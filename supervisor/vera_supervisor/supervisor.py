@@ -5,10 +5,10 @@ import os
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -33,6 +33,7 @@ from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy, Scheduler
@@ -59,8 +60,17 @@ class CannotServe(VeraError):
     """The worker cannot start; the message says what to do."""
 
 
-async def serve(config: Config, ready_fd: int | None = None) -> None:
-    """Run a worker until SIGTERM or SIGINT.
+class World(NamedTuple):
+    """Who tells a running worker something, and whom it tells."""
+
+    read: Callable[[], Config]
+    hangups: AsyncIterator[signal.Signals]
+    notifier: Notifier
+    ready_fd: int | None
+
+
+async def serve(config: Config, read: Callable[[], Config], ready_fd: int | None = None) -> None:
+    """Run a worker until SIGTERM or SIGINT; at SIGHUP it goes by what `read` then returns.
 
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
     CannotServe, ModuleLoadError, UnfitSchedule, UnfitToken or StoreUnavailable.
@@ -74,7 +84,9 @@ async def serve(config: Config, ready_fd: int | None = None) -> None:
         database = database_path(config.store.url)
         if database is not None:
             await anyio.to_thread.run_sync(end_survivors, database)
-        await _serve(config, listener, store, metrics, notifier=notifier, ready_fd=ready_fd)
+        with anyio.open_signal_receiver(signal.SIGHUP) as hangups:
+            world = World(read, hangups, notifier, ready_fd)
+            await _serve(config, listener, store, metrics, world)
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
@@ -86,10 +98,9 @@ async def _serve(
     listener: socket.socket,
     store: Store,
     metrics: Metrics,
-    *,
-    notifier: Notifier,
-    ready_fd: int | None,
+    world: World,
 ) -> None:
+    notifier = world.notifier
     clock, journal = SystemClock(), Journal(feed_of(config))
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
@@ -103,6 +114,14 @@ async def _serve(
         await take_up(store, dispatcher, clock)
         host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids)
+
+        def obey(new: Config) -> None:
+            scheduler.obey(policy(new, catalogue))
+            services.config = new
+            logging.getLogger().setLevel(new.logging.level)
+            dispatcher.post(ev.TimePassed())  # the roster may have to grow or to shrink
+
+        reloader = Reloader(config, world.read, obey)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -112,6 +131,7 @@ async def _serve(
             host=host,
             pulse=pulse,
             clock=clock,
+            reloader=reloader,
             started_at=started_at,
         )
         app = Guard(
@@ -124,9 +144,10 @@ async def _serve(
         group.start_soon(pulse.run)
         group.start_soon(prune, store, clock)
         group.start_soon(timekeeper.run)
+        group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, _url(listener))
-        _announce(_url(listener), ready_fd)
+        _announce(_url(listener), world.ready_fd)
         await stop_on_signal(config, dispatcher, notifier)
         journal.close()
         await server.close(HANG_UP_S)

@@ -5,7 +5,7 @@ import logging
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
-from vera_supervisor.api import batches, bulk, events, orchestrator, system, tasks
+from vera_supervisor.api import admin, batches, bulk, events, orchestrator, system, tasks
 from vera_supervisor.api.paced_body import PacedConnection
 from vera_supervisor.api.problems import Problem, new_request_id, respond
 from vera_supervisor.api.services import Services
@@ -24,7 +24,7 @@ def create_app(services: Services) -> Quart:
     app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
     app.url_map.merge_slashes = False  # it would redirect
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for module in (tasks, batches, bulk, events, system, orchestrator):
+    for module in (tasks, batches, bulk, events, system, admin, orchestrator):
         app.register_blueprint(module.routes(services))
 
     @app.errorhandler(Problem)

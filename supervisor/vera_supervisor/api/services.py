@@ -14,6 +14,7 @@ from vera_supervisor.health import Health, Signs, assess, gets_on
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
+from vera_supervisor.reloading import Reloader
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.waiting import Blocked
@@ -23,10 +24,11 @@ _BUSY = (SlotState.BUSY, SlotState.STOPPING)
 _SERVING = (SlotState.IDLE, SlotState.CHECKING, *_BUSY)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Services:
     """The running worker, as its API sees it."""
 
+    #: The one in force: a reload puts another one here.
     config: Config
     dispatcher: Dispatcher
     store: Store
@@ -35,6 +37,7 @@ class Services:
     host: Host
     pulse: Pulse
     clock: Clock
+    reloader: Reloader
     #: When it started, on the monotonic clock.
     started_at: float
 

@@ -1,14 +1,12 @@
-"""The routes about the worker itself: health, metrics, functions, and its administration."""
+"""The routes about the worker itself: health, metrics and functions."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from quart import Blueprint, Response
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
-from vera_supervisor.config import shown
 from vera_supervisor.health import State
 from vera_supervisor.metrics import exposition
 from vera_worker import __version__
@@ -20,7 +18,7 @@ _GB = 1024**3
 def routes(services: Services) -> Blueprint:
     """Return the routes."""
     blueprint = Blueprint("system", __name__)
-    dispatcher, scheduler = services.dispatcher, services.dispatcher.scheduler
+    scheduler = services.dispatcher.scheduler
     write_prometheus = exposition(
         services.metrics, services.gauges, services.config.worker.id, __version__
     )
@@ -98,19 +96,5 @@ def routes(services: Services) -> Blueprint:
             for function in services.catalogue
         ]
         return json_response({"functions": listed})
-
-    @blueprint.post("/admin/drain")
-    async def drain() -> Response:
-        dispatcher.post(ev.DrainAsked())
-        return json_response({"status": "draining", "active_tasks": scheduler.running})
-
-    @blueprint.post("/admin/resume")
-    async def resume() -> Response:
-        dispatcher.post(ev.ResumeAsked())
-        return json_response({"status": services.health().state})
-
-    @blueprint.get("/admin/config")
-    async def configuration() -> Response:
-        return json_response(shown(services.config))
 
     return blueprint

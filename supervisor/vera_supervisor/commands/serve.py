@@ -32,7 +32,9 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
     """Run the worker in the foreground until SIGTERM or Ctrl-C."""
     try:
         overrides = {"server.host": host, "server.port": port}
-        config = load(file, os.environ, overrides).config
+        # With the secrets, which are taken out of the environment below.
+        environment = dict(os.environ)
+        config = load(file, environment, overrides).config
     except ConfigError as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)
@@ -43,6 +45,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
         anyio.run(
             serve_worker,
             config,
+            lambda: load(file, environment, overrides).config,
             ready_fd,
             backend="asyncio",
             backend_options={"use_uvloop": True},

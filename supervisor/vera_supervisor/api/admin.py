@@ -1,0 +1,43 @@
+"""The routes that rule the worker: drain, resume, reload, and the configuration in force."""
+
+from quart import Blueprint, Response
+
+from vera_supervisor import events as ev
+from vera_supervisor.api.problems import Problem
+from vera_supervisor.api.responses import json_response
+from vera_supervisor.api.services import Services
+from vera_supervisor.config import ConfigError, shown
+from vera_supervisor.reloading import NeedsRestart
+
+
+def routes(services: Services) -> Blueprint:
+    """Return the routes."""
+    blueprint = Blueprint("admin", __name__)
+    dispatcher, scheduler = services.dispatcher, services.dispatcher.scheduler
+
+    @blueprint.post("/admin/drain")
+    async def drain() -> Response:
+        dispatcher.post(ev.DrainAsked())
+        return json_response({"status": "draining", "active_tasks": scheduler.running})
+
+    @blueprint.post("/admin/resume")
+    async def resume() -> Response:
+        dispatcher.post(ev.ResumeAsked())
+        return json_response({"status": services.health().state})
+
+    @blueprint.post("/admin/reload")
+    async def reload() -> Response:
+        try:
+            changes = await services.reloader.reload()
+        except ConfigError as error:
+            raise Problem(422, f"not reloaded, nothing was changed: {error}") from error
+        except NeedsRestart as error:
+            raise Problem(409, str(error)) from error
+        found = [{"key": c.key, "old": c.old, "new": c.new} for c in changes]
+        return json_response({"changes": found})
+
+    @blueprint.get("/admin/config")
+    async def configuration() -> Response:
+        return json_response(shown(services.config))
+
+    return blueprint
