@@ -36,6 +36,7 @@ class Desk:
             host=ASLEEP,
             pulse=ASLEEP,
             clock=self.bench.clock,
+            reloader=ASLEEP,
             started_at=0.0,
         )
         self.intake = Intake(self.services, "r-1", wait_s=wait_s)

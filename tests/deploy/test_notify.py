@@ -1,6 +1,8 @@
 """What the service manager is told, by the real worker and by the notifier alone."""
 
 import os
+import re
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +65,9 @@ def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
         assert manager.until("READY=1") == ["READY=1", f"STATUS=takes tasks on {node.url}"]
         assert node.submit("noop", wait=10)["status"] == "completed"
         manager.until("WATCHDOG=1")
+        node.process.send_signal(signal.SIGHUP)
+        assert re.fullmatch(r"MONOTONIC_USEC=[1-9]\d+", manager.until("RELOADING=1")[1])
+        assert manager.until("READY=1") == ["READY=1", "STATUS=reloaded"]
         assert not inherited(node.survivors())
         assert node.terminate() == 0
         assert manager.until("STOPPING=1") == [
