@@ -1,9 +1,10 @@
 """What a task is, what became of it, and how an attempt can end badly."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from vera_worker.lifecycle import TERMINAL, Status
 
@@ -52,6 +53,17 @@ class Cause(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Requirements(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """What one attempt needs of the machine, and has to itself while it runs; None: not said."""
+
+    cpu_cores: Annotated[float, Meta(gt=0)] | None = None
+    #: In MiB; at the same time the most that the attempt may use.
+    memory_mb: Annotated[float, Meta(gt=0)] | None = None
+    gpus: Annotated[int, Meta(ge=0)] | None = None
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One accepted submission; nothing of it ever changes."""
 
@@ -73,6 +85,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     #: Ids of older tasks that must have ended before it starts, and what if one does not complete.
     depends_on: tuple[str, ...] = ()
     on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
+    requirements: Requirements | None = None
     tags: tuple[str, ...] = ()
     #: Any JSON, as it was sent.
     metadata: bytes | None = None

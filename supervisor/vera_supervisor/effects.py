@@ -19,6 +19,8 @@ class Refusal(StrEnum):
     STORE = "store"
     #: It depends on a task that there is not.
     DEPENDENCY = "dependency"
+    #: It needs more than this worker has.
+    IMPOSSIBLE = "impossible"
     #: The task has ended, or there is none of that id.
     TOO_LATE = "too_late"
 
@@ -85,6 +87,8 @@ class Refuse(_Effect, frozen=True):
     detail: str
     #: Of the submission that this answers; others may have asked for the same id.
     digest: bytes = b""
+    #: The field of the submission that is at fault.
+    field: str | None = None
 
 
 class Announce(_Effect, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 
 from vera_supervisor.admission import Load
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.reservations import Capacity
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, Progress, Record, Task
 
@@ -126,6 +127,12 @@ class LoadSeen(_Event, frozen=True):
     load: Load
 
 
+class CapacitySeen(_Event, frozen=True):
+    """Tasks may reserve so much."""
+
+    capacity: Capacity
+
+
 class DrainAsked(_Event, frozen=True):
     """Accept and start nothing more; let what runs finish."""
 
@@ -152,6 +159,7 @@ Event: TypeAlias = (
     | AttemptEnded
     | TimePassed
     | LoadSeen
+    | CapacitySeen
     | DrainAsked
     | ResumeAsked
     | InterruptAsked

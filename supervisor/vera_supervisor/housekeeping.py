@@ -13,12 +13,14 @@ from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
+from vera_supervisor.reservations import Capacity
 from vera_supervisor.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
+_MIB: Final = 1024 * 1024
 
 
 class Pulse:
@@ -30,12 +32,23 @@ class Pulse:
         dispatcher: Dispatcher,
         clock: Clock,
         executors: Callable[[], Iterable[int]],
+        gpus: int = 0,
     ) -> None:
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
         self._executors = executors  # their process ids
+        self._gpus = gpus
         self.loop_lag_s = 0.0
+
+    def tell_capacity(self) -> None:
+        """Let tasks reserve what this worker may use now: that can change while it runs."""
+        capacity = Capacity(
+            cpu_cores=self._host.cpu_cores,
+            memory_mb=self._host.memory_total_bytes / _MIB,
+            gpus=self._gpus,
+        )
+        self._dispatcher.post(ev.CapacitySeen(capacity))
 
     async def run(self) -> None:
         """Look for ever."""
@@ -52,6 +65,7 @@ class Pulse:
                 memory_pressure_percent=usage.memory_pressure_percent or 0.0,
             )
             self._dispatcher.post(ev.LoadSeen(load))
+            self.tell_capacity()
             self._dispatcher.drain_rate.look(now)
 
 

@@ -11,6 +11,7 @@ The cost of a pop grows with the number of groups, not with that of the items pa
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ class PriorityQueue(Generic[T]):
     def __init__(self, classes: int, step_s: float) -> None:
         self._step_s = step_s
         self._ungrouped: _Line[T] = _Line(classes)
-        self._groups: dict[str, _Line[T]] = {}
+        self._groups: dict[Hashable, _Line[T]] = {}
         #: Those whose items may go.
         self._open = [self._ungrouped]
         #: The largest key of each class so far.
@@ -42,7 +43,7 @@ class PriorityQueue(Generic[T]):
         lines = (self._ungrouped, *self._groups.values())
         return [sum(map(len, lanes)) for lanes in zip(*(line.lanes for line in lines), strict=True)]
 
-    def push(self, item: T, rank: int, arrived_at: float, group: str | None = None) -> float:
+    def push(self, item: T, rank: int, arrived_at: float, group: Hashable | None = None) -> float:
         """Put `item` in its place and return its key, which `remove` and `position` take."""
         key = arrived_at + rank * self._step_s
         if key > self._newest[rank]:  # the usual case: it came last
@@ -55,7 +56,7 @@ class PriorityQueue(Generic[T]):
         self._asked[rank], self._given[rank] = asked, self.put_back(item, rank, key, group)
         return self._given[rank]
 
-    def put_back(self, item: T, rank: int, key: float, group: str | None = None) -> float:
+    def put_back(self, item: T, rank: int, key: float, group: Hashable | None = None) -> float:
         """Put an item that was taken out back where it was, and return its key."""
         while self._taken(rank, key):
             key = math.nextafter(key, math.inf)
@@ -77,7 +78,7 @@ class PriorityQueue(Generic[T]):
         line = self._first_line()
         return line.lanes[line.first(self._step_s)].first()
 
-    def remove(self, rank: int, key: float, group: str | None = None) -> T:
+    def remove(self, rank: int, key: float, group: Hashable | None = None) -> T:
         """Take out the item of that class and key; raise KeyError when it is not there."""
         line = self._ungrouped if group is None else self._line(group)
         item = line.lanes[rank].remove(key)
@@ -94,7 +95,7 @@ class PriorityQueue(Generic[T]):
             ahead += sum(line.ahead(rank, key, self._step_s) for line in self._groups.values())
         return ahead + 1
 
-    def close(self, group: str) -> None:
+    def close(self, group: Hashable) -> None:
         """Let no item of that group go until it is opened."""
         line = self._line(group)
         if not line.closed:
@@ -102,7 +103,7 @@ class PriorityQueue(Generic[T]):
             self._open.remove(line)
             self.ready -= line.length
 
-    def open(self, group: str) -> None:
+    def open(self, group: Hashable) -> None:
         """Let the items of that group go again."""
         line = self._line(group)
         if line.closed:
@@ -110,12 +111,12 @@ class PriorityQueue(Generic[T]):
             self._open.append(line)
             self.ready += line.length
 
-    def is_closed(self, group: str) -> bool:
+    def is_closed(self, group: Hashable) -> bool:
         """Return whether the items of that group may not go."""
         line = self._groups.get(group)
         return line is not None and line.closed
 
-    def _lane(self, rank: int, group: str | None) -> "_Lane[T]":
+    def _lane(self, rank: int, group: Hashable | None) -> "_Lane[T]":
         """Count one item more; return where it is to be put."""
         line = self._ungrouped if group is None else self._line(group)
         line.length += 1
@@ -124,7 +125,7 @@ class PriorityQueue(Generic[T]):
             self.ready += 1
         return line.lanes[rank]
 
-    def _line(self, group: str) -> "_Line[T]":
+    def _line(self, group: Hashable) -> "_Line[T]":
         line = self._groups.get(group)
         if line is None:
             line = self._groups[group] = _Line(len(self._newest))

@@ -79,9 +79,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     #: The functions that the executors offer; None while that is not known.
     functions: frozenset[str] | None = None
 
-    def memory_bytes(self, function: str) -> int | None:
-        """Return what an attempt of that function may use; None: no limit."""
-        return self.memory.get(function, self.task_memory)
+    def memory_bytes(self, task: Task) -> int | None:
+        """Return what an attempt of that task may use; None: no limit."""
+        need = task.requirements
+        if need is not None and need.memory_mb is not None:
+            return int(need.memory_mb * _MIB)
+        return self.memory.get(task.function, self.task_memory)
 
 
 class Scheduler:
@@ -121,6 +124,7 @@ class Scheduler:
             ev.AttemptEnded: self._attempt_ended,
             ev.TimePassed: self._time_passed,
             ev.LoadSeen: self._load_seen,
+            ev.CapacitySeen: self._capacity_seen,
             ev.DrainAsked: self._drain_asked,
             ev.ResumeAsked: self._resume_asked,
             ev.InterruptAsked: self._interrupt_asked,
@@ -202,7 +206,13 @@ class Scheduler:
         for other in task.depends_on:
             if other not in self.live and other not in event.ended:
                 detail = f"depends_on: there is no task {other!r}"
-                return [Refuse(task.task_id, Refusal.DEPENDENCY, detail, task.digest)]
+                return [Refuse(task.task_id, Refusal.DEPENDENCY, detail, task.digest, "depends_on")]
+        if task.requirements is not None:
+            excess = self.waiting.reservations.impossible(task.requirements)
+            if excess is not None:
+                field, what = excess
+                detail = f"{field}: {what}"
+                return [Refuse(task.task_id, Refusal.IMPOSSIBLE, detail, task.digest, field)]
         self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
         self.queued += 1
         if task.depends_on:
@@ -271,7 +281,7 @@ class Scheduler:
             elif record.status is Status.RUNNING:
                 live.status = Status.RUNNING
                 self.running += 1
-                self.waiting.begin(live.task.function)
+                self.waiting.begin(live.task)
                 effects += self._end_badly(live, WORKER_LOST, b"", now)
             else:
                 self.queued += 1
@@ -488,6 +498,10 @@ class Scheduler:
         self.admission.look(event.load)
         return []
 
+    def _capacity_seen(self, event: ev.CapacitySeen, now: float) -> list[Effect]:
+        self.waiting.offer(event.capacity)
+        return []
+
     def _drain_asked(self, event: ev.DrainAsked, now: float) -> list[Effect]:
         self.draining = True
         return []
@@ -519,8 +533,12 @@ class Scheduler:
             live.key = None
             if live.expires_at <= now:
                 effects.append(self._finish(live, Move.FAIL, None, EXPIRED, b""))
-            else:
-                self._start(live, effects, now)
+                continue
+            need = live.task.requirements
+            if need is not None and not self.waiting.reservations.fits(need):
+                self.waiting.hold_back(live)
+                continue
+            self._start(live, effects, now)
 
     def _start(self, live: LiveTask, effects: list[Effect], now: float) -> None:
         task, slot = live.task, self.roster.take_idle()
@@ -531,7 +549,7 @@ class Scheduler:
         live.ran_s = live.progress = live.peak_memory_mb = None
         self.queued -= 1
         self.running += 1
-        self.waiting.begin(task.function)
+        self.waiting.begin(task)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         once = task.function in self.policy.at_most_once
@@ -540,14 +558,14 @@ class Scheduler:
             effects.append(self._assign(slot, live))
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
-        memory_bytes = self.policy.memory_bytes(live.task.function)
+        memory_bytes = self.policy.memory_bytes(live.task)
         return Assign(slot.slot_id, live.task, live.attempt, memory_bytes)
 
     def _stopped(self, live: LiveTask, why: Cause, seen: Failure | None, now: float) -> Failure:
         """Return the certificate of an attempt that we ended ourselves."""
         ran_s = None if live.started_at is None else now - live.started_at
         if why is Cause.MEMORY:
-            limit_bytes = self.policy.memory_bytes(live.task.function)
+            limit_bytes = self.policy.memory_bytes(live.task)
             assert limit_bytes is not None, live
             assert live.peak_memory_mb is not None, live
             return over_memory(seen, limit_bytes, live.peak_memory_mb, ran_s)
@@ -602,7 +620,7 @@ class Scheduler:
     def _leave_slot(self, live: LiveTask) -> None:
         live.slot_id = None
         self.running -= 1
-        self.waiting.end(live.task.function)
+        self.waiting.end(live.task)
         self.admission.ended()
 
     def _slot_of(self, live: LiveTask) -> Slot:

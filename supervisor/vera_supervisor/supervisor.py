@@ -113,7 +113,8 @@ async def _serve(
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         host = Host(config.limits.cpu_cores, config.limits.memory)
-        pulse = Pulse(host, dispatcher, clock, pool.pids)
+        pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
+        pulse.tell_capacity()
 
         def obey(new: Config) -> None:
             scheduler.obey(policy(new, catalogue))

@@ -10,11 +10,12 @@ import heapq
 from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from vera_supervisor.dependencies import Dependencies
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.priority_queue import PriorityQueue
+from vera_supervisor.reservations import Capacity, Reservations
 from vera_worker.tasks import RANK, Priority, Task
 
 #: So many cancelled tasks among the delayed ones are not worth clearing away.
@@ -31,6 +32,16 @@ class Blocked(StrEnum):
     DRAINING = "draining"
     CPU = "cpu"
     MEMORY = "memory"
+    RESERVATION = "reservation"
+
+
+class Group(NamedTuple):
+    """What a task is held back by together with others."""
+
+    #: Its function, if only so many attempts of that may run at once.
+    function: str | None
+    #: Whether it needs something of the machine to itself.
+    reserves: bool
 
 
 class Waiting:
@@ -44,6 +55,11 @@ class Waiting:
         #: By id: tasks of functions that no executor offers.
         self.parked: dict[str, LiveTask] = {}
         self._running: Counter[str] = Counter()  # of those functions
+        self.reservations = Reservations()
+        #: Whether the first of those that reserve does not fit: the others do not go past it.
+        self.crowded = False
+        #: By id: tasks that need more than there is, since that became less.
+        self.oversized: dict[str, LiveTask] = {}
         #: Until when, and who; some of them may have been cancelled meanwhile.
         self.delayed: list[tuple[float, int, LiveTask]] = []
         self._delayed_count = 0
@@ -54,11 +70,35 @@ class Waiting:
         task = live.task
         group = self._group(task)
         live.key = live.place = self.queue.push(live, RANK[task.priority], arrived_at, group)
+        if task.requirements is not None:
+            self._crowd(crowded=False)  # it may be ahead of the one that does not fit
 
     def put_back(self, live: LiveTask) -> None:
         """Put a task into the queue where it was last."""
         task = live.task
         live.key = self.queue.put_back(live, RANK[task.priority], live.place, self._group(task))
+
+    def hold_back(self, live: LiveTask) -> None:
+        """Take in a task that does not fit; those that also reserve wait behind it.
+
+        Would smaller ones go past it, it might wait for ever.
+        """
+        task = live.task
+        assert task.requirements is not None, live
+        if self.reservations.impossible(task.requirements):
+            self.oversized[task.task_id] = live  # nobody need wait for that
+            return
+        self.put_back(live)
+        self._crowd(crowded=True)
+
+    def offer(self, capacity: Capacity) -> None:
+        """Let tasks reserve so much from now on."""
+        if capacity != self.reservations.capacity:
+            self.reservations.capacity = capacity
+            self._crowd(crowded=False)
+            oversized, self.oversized = self.oversized, {}
+            for live in oversized.values():
+                self.put_back(live)
 
     def delay(self, live: LiveTask, until: float) -> None:
         """Let a task wait for a time."""
@@ -86,28 +126,39 @@ class Waiting:
         if live.key is not None:
             self.queue.remove(RANK[task.priority], live.key, self._group(task))
             live.key = None
+            if task.requirements is not None:
+                self._crowd(crowded=False)
         elif live.delayed_until is not None:
             live.delayed_until = None
             self._delayed_count -= 1
             self._clear_delayed()
-        elif self.parked.pop(task.task_id, None) is None:
+        elif task.task_id in self.parked:
+            del self.parked[task.task_id]
+        elif task.task_id in self.oversized:
+            del self.oversized[task.task_id]
+        else:
             self.dependencies.remove(task.task_id)
 
-    def begin(self, function: str) -> None:
-        """An attempt of that function begins: at its limit, if it has one, the others wait."""
-        if function not in self.max_concurrency:
-            return
-        self._running[function] += 1
-        if self._running[function] >= self.max_concurrency[function]:
-            self.queue.close(function)
+    def begin(self, task: Task) -> None:
+        """An attempt of that task begins: those that it leaves no room for wait."""
+        if task.requirements is not None:
+            self.reservations.take(task.requirements)
+        function = task.function
+        if function in self.max_concurrency:
+            self._running[function] += 1
+            if self._running[function] == self.max_concurrency[function]:
+                self._open_or_close(function)
 
-    def end(self, function: str) -> None:
-        """An attempt of that function has ended: another one may begin."""
-        if function not in self.max_concurrency:
-            return
-        self._running[function] -= 1
-        if self._running[function] < self.max_concurrency[function]:
-            self.queue.open(function)
+    def end(self, task: Task) -> None:
+        """An attempt of that task has ended: another one may begin."""
+        if task.requirements is not None:
+            self.reservations.give_back(task.requirements)
+            self._crowd(crowded=False)
+        function = task.function
+        if function in self.max_concurrency:
+            self._running[function] -= 1
+            if self._running[function] == self.max_concurrency[function] - 1:
+                self._open_or_close(function)
 
     def position(self, live: LiveTask) -> int | None:
         """Return the place of a task in the queue, from 1; None where it is not there."""
@@ -121,13 +172,38 @@ class Waiting:
             return Blocked.DELAY
         if live.task.task_id in self.dependencies:
             return Blocked.DEPENDENCIES
-        if self.queue.is_closed(live.task.function):
+        if live.task.task_id in self.oversized:
+            return Blocked.RESERVATION
+        if self.at_limit(live.task.function):
             return Blocked.CONCURRENCY
+        if live.task.requirements is not None and self.crowded:
+            return Blocked.RESERVATION
         return Blocked.EXECUTORS
 
-    def _group(self, task: Task) -> str | None:
-        """Return what a task is held back by together with others."""
-        return task.function if task.function in self.max_concurrency else None
+    def at_limit(self, function: str) -> bool:
+        """Return whether as many attempts of that function run as may run at once."""
+        most = self.max_concurrency.get(function)
+        return most is not None and self._running[function] >= most
+
+    def _group(self, task: Task) -> Group | None:
+        function = task.function if task.function in self.max_concurrency else None
+        reserves = task.requirements is not None
+        return Group(function, reserves) if reserves or function is not None else None
+
+    def _crowd(self, *, crowded: bool) -> None:
+        if crowded != self.crowded:
+            self.crowded = crowded
+            for function in (None, *self.max_concurrency):
+                self._open_or_close(function)
+
+    def _open_or_close(self, function: str | None) -> None:
+        """Let those who may go be open, and the others closed."""
+        at_limit = function is not None and self.at_limit(function)
+        for group in (Group(function, reserves=False), Group(function, reserves=True)):
+            if at_limit or (group.reserves and self.crowded):
+                self.queue.close(group)
+            else:
+                self.queue.open(group)
 
     def _clear_delayed(self) -> None:
         if len(self.delayed) > 2 * self._delayed_count + _FEW:

@@ -116,6 +116,11 @@ ENVELOPE = {
     "tags is text": (asking(tags="x"), 422, "tags"),
     "too many tags": (asking(tags=["x"] * 33), 422, "tags"),
     "tag is a number": (asking(tags=["x", 1]), 422, "tags[1]"),
+    "more memory than there is": (
+        asking(requirements={"memory_mb": 1e9}),
+        422,
+        "requirements.memory_mb",
+    ),
     "no cores": (asking(requirements={"cpu_cores": 0}), 422, "requirements.cpu_cores"),
     "unknown requirement": (asking(requirements={"cpus": 1}), 422, "requirements"),
 } | {

@@ -9,10 +9,18 @@ from hypothesis import settings
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy
 from vera_supervisor.slot import Limits
-from vera_worker.tasks import Priority, Task
+from vera_worker.tasks import Priority, Requirements, Task
 
 #: The name of the one function that must never be started twice.
 ONCE: Final = "pay"
+
+#: What tasks may say that they need.
+NEEDS: Final = (
+    Requirements(cpu_cores=0.1),
+    Requirements(cpu_cores=1.5, memory_mb=90.0),
+    Requirements(memory_mb=600.0),
+    Requirements(gpus=1),
+)
 
 #: Whether there is time for many more rounds.
 TORTURE: Final = bool(os.environ.get("VERA_TORTURE"))

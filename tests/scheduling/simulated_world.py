@@ -5,6 +5,7 @@ them after every single step.
 """
 
 from collections import Counter, deque
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -14,10 +15,16 @@ from tests.fakes.makers import ONCE, make_policy
 from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
+from vera_supervisor.live_task import LiveTask
+from vera_supervisor.reservations import Capacity
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
+from vera_supervisor.waiting import Group
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import RANK, Cause, Failure, OnDependencyFailure, Record, Task
+
+#: Sums of fractions may be off by so much.
+ROUNDING = 1e-6
 
 
 class SimExecutor(msgspec.Struct):
@@ -62,6 +69,9 @@ class World:
         self.starts_stored: set[tuple[str, int]] = set()
         self.requeues_seen: set[int] = set()
         self.late = 0
+        self.capacity = Capacity()
+        #: What was taken of each resource after the last step.
+        self.reserved: dict[str, float] = {}
 
     # Steps.
 
@@ -108,6 +118,11 @@ class World:
                 return
         self.tell(ev.Saved(write, existing))
 
+    def resize(self, **capacity: Any) -> None:
+        """The worker may use more, or less, than before."""
+        self.capacity = Capacity(**capacity)
+        self.tell(ev.CapacitySeen(self.capacity))
+
     def fail(self, *, although_done: bool) -> None:
         """The store says that it could not carry out its oldest write."""
         write = self.writes.popleft()
@@ -132,6 +147,7 @@ class World:
             else:
                 assert self.records[task_id].status is end.status
                 self.ends_stored.add(task_id)
+        self.tell(ev.CapacitySeen(self.capacity))
         left = [record for record in self.records.values() if not record.ended]
         for record in left:
             self.accepted.add(record.task.task_id)  # the client will find it there
@@ -299,6 +315,8 @@ class World:
                 function = lives[other].task.function
                 if function in self.policy.max_concurrency:
                     continue
+                if lives[other].task.requirements and not live.task.requirements:
+                    continue  # it may not fit; among those that reserve, nobody goes past another
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
 
     def _check_counts(self) -> None:
@@ -313,12 +331,25 @@ class World:
                 if live.task.function == function and live.status is Status.RUNNING
             ]
             assert len(running) <= most, "more attempts of a function than it may have"
-            closed = self.scheduler.queue.is_closed(function)
+            closed = self.scheduler.queue.is_closed(Group(function, reserves=False))
             assert closed == (len(running) == most), "it is held back exactly at its limit"
+        self._check_reservations(lives)
         queued = [live for live in lives if live.key is not None]
         assert self.scheduler.queue.length == len(queued)
         positions = sorted(filter(None, map(self.scheduler.position, queued)))
         assert positions == list(range(1, len(queued) + 1))
+
+    def _check_reservations(self, lives: Iterable[LiveTask]) -> None:
+        books = self.scheduler.waiting.reservations
+        running = [live.task for live in lives if live.status is Status.RUNNING]
+        needs = [task.requirements for task in running if task.requirements]
+        most = self.capacity
+        for name in ("cpu_cores", "memory_mb", "gpus"):
+            taken = sum(getattr(need, name) or 0 for need in needs)
+            assert abs(getattr(books, name) - taken) < ROUNDING, "the books are right"
+            grown = taken > self.reserved.get(name, 0)  # else it only runs out what it has
+            assert not grown or taken <= getattr(most, name) + ROUNDING, "no more than there is"
+            self.reserved[name] = taken
 
     def _check_places(self) -> None:
         slots = Counter(slot.task_id for slot in self.scheduler.roster)
@@ -329,6 +360,7 @@ class World:
                 live.delayed_until is not None,
                 live.slot_id is not None,
                 live.added and task_id in self.scheduler.waiting.dependencies,
+                task_id in self.scheduler.waiting.oversized,
                 live.status in TERMINAL,
             ]
             if self.scheduler.recovering:

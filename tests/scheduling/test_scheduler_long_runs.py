@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.fakes.makers import ONCE, TORTURE, make_task
+from tests.fakes.makers import NEEDS, ONCE, TORTURE, make_task
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_worker.lifecycle import TERMINAL
@@ -62,6 +62,7 @@ class Run:
             expires_at=None if expires_in_s is None else wall + expires_in_s,
             depends_on=tuple(others),
             on_dependency_failure=rng.choice(list(OnDependencyFailure)),
+            requirements=rng.choice((None, None, *NEEDS)),
             digest=b"one",
         )
         self.sent.append(ev.Submitted(task, delay_s, expires_in_s, world.ended(task)))
@@ -119,6 +120,8 @@ class Run:
                 world.tell(ev.Submitted(again.task, again.delay_s, again.expires_in_s, ended))
             case 7 | 8 if self.sent:
                 world.tell(ev.CancelAsked(rng.choice(self.sent[-30:]).task.task_id))
+            case 10:
+                world.resize(cpu_cores=rng.choice((1.0, 2.0)), memory_mb=700.0, gpus=1)
             case 9 if rng.random() < 0.3:
                 world.crash(rng.choice((0.0, 1.0, 100.0)), rng.choice((0.0, 0.0, -3600.0, 3600.0)))
 
@@ -126,6 +129,7 @@ class Run:
         """Let only good things happen until nothing is left to do."""
         world = self.world
         world.tell(ev.ResumeAsked())
+        world.resize(cpu_cores=2.0, memory_mb=700.0, gpus=1)
         for _ in range(50_000):
             if not world.scheduler.live and not world.writes:
                 break

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.fakes.makers import ONCE, make_task, rounds
+from tests.fakes.makers import NEEDS, ONCE, make_task, rounds
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_supervisor.roster import Size
@@ -67,6 +67,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 "timeout_s": st.sampled_from((0.0, 2.0, 20.0)),
                 "max_retries": st.integers(0, 2),
                 "retry_delay_s": st.sampled_from((0.0, 0.5, 3.0)),
+                "requirements": st.sampled_from((None, None, *NEEDS)),
             }
         ),
         delay_s=st.sampled_from((0.0, 0.0, 0.0, 1.0, 20.0)),
@@ -97,6 +98,10 @@ class SchedulerMachine(RuleBasedStateMachine):
             new = make_task(f"t{len(self.sent)}", digest=b"one", depends_on=ids, **task)
             self.sent.append(ev.Submitted(new, delay_s, expires_in_s, world.ended(new)))
             self.world.tell(self.sent[-1])
+
+    @rule(cores=st.sampled_from((1.0, 2.0, 4.0)), memory_mb=st.sampled_from((100.0, 1000.0)))
+    def change_the_machine(self, cores: float, memory_mb: float) -> None:
+        self.world.resize(cpu_cores=cores, memory_mb=memory_mb, gpus=1)
 
     @precondition(lambda self: self.sent)
     @rule(pick=PICKS, changed=st.booleans())
@@ -204,6 +209,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         world = self.world
         world.tell(ev.ResumeAsked())
+        world.resize(cpu_cores=2.0, memory_mb=700.0, gpus=1)
         for _ in range(2000):
             if not (world.scheduler.live or world.writes):
                 break

@@ -16,6 +16,7 @@ DECIDING = [
         for name in (
             "scheduler",
             "admission",
+            "reservations",
             "waiting",
             "recovery",
             "dependencies",

@@ -46,3 +46,17 @@ def test_memory_over_its_limit_holds_tasks_back(tmp_path: Path) -> None:
         task_id = node.submit("sleep", 0)["task_id"]
         assert node.record(task_id)["blocked_by"] == "memory"
         assert node.client.delete(f"/task/{task_id}").status_code == 200
+
+
+def test_what_a_task_needs_is_its_own_while_it_runs(tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, MAX_WORKERS="2", VERA_LIMITS__CPU_CORES="1") as node:
+        need = {"cpu_cores": 0.75, "memory_mb": 64}
+        first = node.submit("sleep", 30, requirements=need)["task_id"]
+        second = node.submit("noop", requirements=need)["task_id"]
+        assert node.submit("noop", wait=20)["status"] == "completed"
+        record = node.record(second)
+        assert (record["blocked_by"], record["requirements"]) == ("reservation", need)
+        metrics = node.client.get("/metrics/prometheus").text
+        assert 'admission_blocked{reason="reservation"} 1.0' in metrics
+        assert node.client.delete(f"/task/{first}").status_code == 200
+        assert node.record(second, wait=20)["status"] == "completed"

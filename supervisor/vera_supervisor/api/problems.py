@@ -36,6 +36,7 @@ STATUS_OF_REFUSAL = {
     Refusal.STORE: 503,
     Refusal.CONFLICT: 409,
     Refusal.DEPENDENCY: 422,
+    Refusal.IMPOSSIBLE: 422,
     Refusal.TOO_LATE: 409,
 }
 

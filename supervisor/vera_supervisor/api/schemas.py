@@ -13,7 +13,14 @@ from msgspec import Meta, Raw
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.feed import TaskEvent
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, OnDependencyFailure, Priority, Progress, Record
+from vera_worker.tasks import (
+    Failure,
+    OnDependencyFailure,
+    Priority,
+    Progress,
+    Record,
+    Requirements,
+)
 
 T = TypeVar("T")
 
@@ -35,14 +42,6 @@ class Call(msgspec.Struct, forbid_unknown_fields=True):
     function: Annotated[str, Meta(min_length=1, max_length=200)]
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-
-
-class Requirements(msgspec.Struct, forbid_unknown_fields=True):
-    """What one attempt needs of the machine."""
-
-    cpu_cores: Annotated[float, Meta(gt=0)] | None = None
-    memory_mb: Annotated[float, Meta(gt=0)] | None = None
-    gpus: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -135,6 +134,7 @@ class RecordOut(msgspec.Struct, kw_only=True):
     attempt: int
     max_retries: int
     worker_id: str
+    requirements: Requirements | None
     tags: tuple[str, ...]
     depends_on: tuple[str, ...]
     metadata: Raw | None
@@ -213,6 +213,7 @@ def record_out(
         attempt=max(record.attempt, 1),
         max_retries=task.max_retries,
         worker_id=worker_id,
+        requirements=task.requirements,
         tags=task.tags,
         depends_on=task.depends_on,
         metadata=None if task.metadata is None else Raw(task.metadata),

@@ -64,7 +64,7 @@ class Services:
         """Return what a client is told of a refusal."""
         status = STATUS_OF_REFUSAL[refuse.refusal]
         wait = self.dispatcher.retry_after() if status in (429, 503) else None
-        return Problem(status, refuse.detail, retry_after=wait)
+        return Problem(status, refuse.detail, field=refuse.field, retry_after=wait)
 
     def health(self) -> Health:
         """Return how the worker stands now."""
@@ -122,6 +122,7 @@ class Services:
                 Blocked.DRAINING: int(scheduler.draining),
                 Blocked.CPU: int(scheduler.admission.reason is Blocked.CPU),
                 Blocked.MEMORY: int(scheduler.admission.reason is Blocked.MEMORY),
+                Blocked.RESERVATION: int(scheduler.waiting.crowded),
             },
             event_loop_lag_s=self.pulse.loop_lag_s,
             cpu_percent=self.host.usage.cpu_percent,

@@ -122,6 +122,7 @@ def make_task(submission: Submission, services: Services) -> Task:
         expires_at=None if submission.expires_at is None else submission.expires_at.timestamp(),
         depends_on=tuple(dict.fromkeys(submission.depends_on)),
         on_dependency_failure=submission.on_dependency_failure,
+        requirements=submission.requirements,
         tags=tuple(submission.tags),
         metadata=None if metadata is None else bytes(submission.metadata),
         digest=_digest(submission) if submission.task_id else b"",

@@ -79,6 +79,11 @@ class Limits:
         "Memory that this worker counts on at most; unset: all that it is allowed to use.",
         example="4GiB",
     )
+    gpus: int = key(
+        0,
+        Integer(0, 1024),
+        "GPUs that tasks may reserve by `requirements`; a task finds out itself which is free.",
+    )
     max_cpu_percent: float = key(
         90.0,
         Amount(100),
