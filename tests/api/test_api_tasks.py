@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 RECORD = {
     "task_id", "status", "payload", "priority", "queued_at", "started_at", "completed_at",
     "result", "error", "attempt", "max_retries", "worker_id", "tags", "metadata", "progress",
-    "position", "blocked_by", "failure", "depends_on", "retry_of",
+    "position", "blocked_by", "failure", "depends_on", "retry_of", "requirements",
 }  # fmt: skip
 FAILURE = {
     "cause", "type", "message", "traceback", "exit_code", "signal", "timeout_s", "limit_mb",
@@ -76,6 +76,7 @@ def test_the_record_of_a_completed_task(node: WorkerProcess) -> None:
         "depends_on": [],
         "metadata": {"k": 1},
         "retry_of": None,
+        "requirements": None,
         "progress": None,
         "position": None,
         "blocked_by": None,
