@@ -340,5 +340,5 @@ def test_a_task_fails_with_the_one_that_it_depends_on(node: WorkerProcess) -> No
 def test_a_task_cannot_depend_on_one_that_there_is_not(node: WorkerProcess) -> None:
     call = body("noop", depends_on=["never-seen"])
     answer = httpx.post(f"{node.url}/task/submit", json=call)
-    assert_problem(answer, 422)
+    assert_problem(answer, 422, "depends_on")
     assert "never-seen" in answer.json()["detail"]
