@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
@@ -23,6 +25,7 @@ from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
+from vera_supervisor.waiting import Outlook
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task
@@ -142,6 +145,14 @@ class Dispatcher:
         ended = await self.ended_before(task) if task.depends_on else {}
         self.offer(ev.Submitted(task, delay_s, expires_in_s, ended), tell)
         return await future
+
+    async def outlook(self, submission: ev.Submitted) -> Outlook | fx.Refuse:
+        """Return what would become of a submission; nothing is done about it."""
+        task = submission.task
+        if task.depends_on:
+            ended = await self.ended_before(task)
+            submission = msgspec.structs.replace(submission, ended=ended)
+        return self.scheduler.outlook(submission, self._clock.now())
 
     async def ended_before(self, task: Task) -> Mapping[str, Status]:
         """Return how those of the tasks that `task` depends on ended that are not live."""

@@ -95,6 +95,10 @@ class PriorityQueue(Generic[T]):
             ahead += sum(line.ahead(rank, key, self._step_s) for line in self._groups.values())
         return ahead + 1
 
+    def last_position(self, rank: int, arrived_at: float) -> int:
+        """Return the position that an item would get that arrives now."""
+        return self.position(rank, arrived_at + rank * self._step_s)
+
     def close(self, group: Hashable) -> None:
         """Let no item of that group go until it is opened."""
         line = self._line(group)

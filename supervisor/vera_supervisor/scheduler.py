@@ -50,7 +50,7 @@ from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
 from vera_supervisor.roster import Roster, Size
 from vera_supervisor.slot import Limits, Slot, SlotState
-from vera_supervisor.waiting import Blocked, Waiting
+from vera_supervisor.waiting import Blocked, Outlook, Waiting
 from vera_worker.lifecycle import Move, Status, after
 from vera_worker.tasks import Cause, Failure, Record, Task
 
@@ -176,6 +176,22 @@ class Scheduler:
         blocked = self.waiting.blocked_by(live)
         return (self.admission.blocked or blocked) if blocked is Blocked.EXECUTORS else blocked
 
+    def outlook(self, event: ev.Submitted, now: float) -> Outlook | Refuse:
+        """Return what would become of a submission; nothing is done about it."""
+        task = event.task
+        known = self.live.get(task.task_id)
+        if known is not None and known.task.digest == task.digest:
+            return Outlook(self.position(known), self.blocked_by(known))
+        refuse = self._refusal(event) if known is None else conflict(task)
+        if refuse is not None:
+            return refuse
+        outlook = self.waiting.outlook(task, now, delayed=event.delay_s > 0)
+        if outlook.blocked_by is not Blocked.EXECUTORS:
+            return outlook
+        at_once = self.admission.open and self.roster.idle and not self.queue.ready
+        blocked = None if at_once else self.admission.blocked or Blocked.EXECUTORS
+        return Outlook(outlook.position, blocked)
+
     def next_wakeup(self) -> float:
         """Return when TimePassed may next be of use; infinity for never.
 
@@ -197,27 +213,35 @@ class Scheduler:
             # While it is being stored, the answer to the first submission answers this one too.
             same = known.task.digest == task.digest
             return [] if same and not known.added else [self._known(known.task, task, known.told)]
-        if self.draining:
-            detail = "the worker is draining"
-            return [Refuse(task.task_id, Refusal.DRAINING, detail, task.digest)]
-        if self.queued >= self.policy.queue_size:
-            detail = f"the queue is full ({self.policy.queue_size} tasks)"
-            return [Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)]
-        for other in task.depends_on:
-            if other not in self.live and other not in event.ended:
-                detail = f"depends_on: there is no task {other!r}"
-                return [Refuse(task.task_id, Refusal.DEPENDENCY, detail, task.digest, "depends_on")]
-        if task.requirements is not None:
-            excess = self.waiting.reservations.impossible(task.requirements)
-            if excess is not None:
-                field, what = excess
-                detail = f"{field}: {what}"
-                return [Refuse(task.task_id, Refusal.IMPOSSIBLE, detail, task.digest, field)]
+        refuse = self._refusal(event)
+        if refuse is not None:
+            return [refuse]
         self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
         self.queued += 1
         if task.depends_on:
             self._depend(live, event.ended, now + event.delay_s)
         return [AddTask(task, event.delay_s, event.expires_in_s)]
+
+    def _refusal(self, event: ev.Submitted) -> Refuse | None:
+        """Return why a new task is not taken, if so."""
+        task = event.task
+        if self.draining:
+            detail = "the worker is draining"
+            return Refuse(task.task_id, Refusal.DRAINING, detail, task.digest)
+        if self.queued >= self.policy.queue_size:
+            detail = f"the queue is full ({self.policy.queue_size} tasks)"
+            return Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)
+        for other in task.depends_on:
+            if other not in self.live and other not in event.ended:
+                detail = f"depends_on: there is no task {other!r}"
+                return Refuse(task.task_id, Refusal.DEPENDENCY, detail, task.digest, "depends_on")
+        if task.requirements is not None:
+            excess = self.waiting.reservations.impossible(task.requirements)
+            if excess is not None:
+                field, what = excess
+                detail = f"{field}: {what}"
+                return Refuse(task.task_id, Refusal.IMPOSSIBLE, detail, task.digest, field)
+        return None
 
     def _added(self, effect: AddTask, event: ev.Saved, now: float) -> list[Effect]:
         task = effect.task
@@ -249,8 +273,7 @@ class Scheduler:
 
     def _known(self, known: Task, task: Task, status: Status) -> Effect:
         if known.digest != task.digest:
-            detail = f"another task has the id {task.task_id!r}; send a new id, or the same body"
-            return Refuse(task.task_id, Refusal.CONFLICT, detail, task.digest)
+            return conflict(task)
         live = self.live.get(known.task_id)
         position = None if live is None else self.position(live)
         return Accept(known.task_id, status, position, known=True, digest=task.digest)
@@ -629,6 +652,12 @@ class Scheduler:
         assert slot is not None, live
         assert slot.task_id == live.task.task_id, (slot, live)
         return slot
+
+
+def conflict(task: Task) -> Refuse:
+    """Return the refusal of a task whose id another one has."""
+    detail = f"another task has the id {task.task_id!r}; send a new id, or the same body"
+    return Refuse(task.task_id, Refusal.CONFLICT, detail, task.digest, "task_id")
 
 
 def _never_begun(known: Record, task: Task) -> bool:

@@ -44,6 +44,13 @@ class Group(NamedTuple):
     reserves: bool
 
 
+class Outlook(NamedTuple):
+    """How a task would wait: its place in the queue, and for what; None: for nothing."""
+
+    position: int | None
+    blocked_by: Blocked | None
+
+
 class Waiting:
     """All tasks that wait."""
 
@@ -179,6 +186,20 @@ class Waiting:
         if live.task.requirements is not None and self.crowded:
             return Blocked.RESERVATION
         return Blocked.EXECUTORS
+
+    def outlook(self, task: Task, now: float, *, delayed: bool) -> Outlook:
+        """Return how a task would wait that is accepted now; with EXECUTORS where one is needed."""
+        if task.depends_on:
+            return Outlook(None, Blocked.DEPENDENCIES)
+        if delayed:
+            return Outlook(None, Blocked.DELAY)
+        position = self.queue.last_position(RANK[task.priority], now)
+        if self.at_limit(task.function):
+            return Outlook(position, Blocked.CONCURRENCY)
+        need = task.requirements
+        if need is not None and (self.crowded or not self.reservations.fits(need)):
+            return Outlook(position, Blocked.RESERVATION)
+        return Outlook(position, Blocked.EXECUTORS)
 
     def at_limit(self, function: str) -> bool:
         """Return whether as many attempts of that function run as may run at once."""

@@ -1,4 +1,4 @@
-"""Reads what is common to many requests: a JSON body, a number in the query."""
+"""Reads what is common to many requests: a JSON body, a number or a flag in the query."""
 
 import math
 
@@ -33,3 +33,8 @@ def query_number(name: str, default: float, most: float, *, least: float = 0) ->
     if not least <= value < math.inf:
         raise Problem(422, f"{name}: a number from {least:g} on is expected", field=name)
     return min(value, most)
+
+
+def query_flag(name: str) -> bool:
+    """Return whether the query sets a flag, as `?name=1` or `?name=true` does."""
+    return request.args.get(name, "0") not in ("", "0", "false")

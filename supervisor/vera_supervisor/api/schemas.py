@@ -91,6 +91,31 @@ class Accepted(msgspec.Struct):
     position: int | None
 
 
+class RehearsedLimits(msgspec.Struct):
+    """The limits that a task would run under."""
+
+    priority: str
+    timeout: float
+    max_retries: int
+    retry_delay: float
+    memory_mb: float | None
+    max_concurrency: int | None
+    at_most_once: bool
+
+
+class RehearsedTask(msgspec.Struct):
+    """The answer to a submission that is only tried."""
+
+    #: "queued" where it would be accepted; else how that very task stands, which was before.
+    status: str
+    task_id: str
+    position: int | None
+    blocked_by: str | None
+    #: An estimate; None where it depends on what nobody knows.
+    starts_in_s: float | None
+    limits: RehearsedLimits
+
+
 class FailureInShort(msgspec.Struct):
     """How an attempt ended badly; the rest is in the record."""
 

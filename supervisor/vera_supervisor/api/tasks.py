@@ -8,7 +8,8 @@ from typing import Final
 from quart import Blueprint, Response, request
 
 from vera_supervisor.api.problems import Problem
-from vera_supervisor.api.requests import json_body, query_number
+from vera_supervisor.api.rehearsal import rehearse
+from vera_supervisor.api.requests import json_body, query_flag, query_number
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.schemas import Accepted
 from vera_supervisor.api.services import Services
@@ -23,7 +24,7 @@ _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
 
 
-def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small handlers
+def routes(services: Services) -> Blueprint:  # noqa: C901, PLR0915 - a list of small handlers
     """Return the routes."""
     blueprint = Blueprint("tasks", __name__)
     dispatcher = services.dispatcher
@@ -35,6 +36,8 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         body = await json_body()
         wait_s = query_number("wait", 0.0, max_wait_s)
         task = await read_submission(body, services)
+        if query_flag("dry_run"):
+            return json_response(await rehearse(submitted(task, services), services))
         accept = await accepted(services, task)
         location = {"location": f"/task/{accept.task_id}"}
         if wait_s:
@@ -77,7 +80,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         printed = await dispatcher.output(task_id)
         if printed is None:
             raise _unknown(task_id)
-        follow = request.args.get("follow", "0") not in ("", "0", "false")
+        follow = query_flag("follow")
         response = Response(
             _follow(services, task_id) if follow else printed,
             content_type="text/plain; charset=utf-8",
