@@ -179,7 +179,7 @@ def test_another_body_for_a_known_id_is_a_conflict(
     task_id = new_id()
     assert node.submit("echo", 1, task_id=task_id, wait=30)["status"] == "completed"
     answer = node.client.post("/task/submit", json=other | {"task_id": task_id})
-    assert task_id in assert_problem(answer, 409)["detail"]
+    assert task_id in assert_problem(answer, 409, "task_id")["detail"]
     assert node.record(task_id)["payload"] == body("echo", 1)["payload"]
 
 
