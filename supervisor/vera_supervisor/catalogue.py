@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
-from vera_worker.tasks import Priority
+from vera_worker.tasks import Isolation, Priority
 
 #: Seconds before the first retry of a task where nothing else is said.
 _RETRY_DELAY_S: Final = 1.0
@@ -93,6 +93,13 @@ class Catalogue:
     def memory(self) -> dict[str, int]:
         """How many bytes an attempt may use, by the functions for which that is said."""
         return {f.info.name: f.limits.memory for f in self if f.limits.memory is not None}
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Names of the functions whose attempts run in an executor each."""
+        return frozenset(
+            f.info.name for f in self if f.limits.isolation not in (None, Isolation.POOLED)
+        )
 
     @property
     def at_most_once(self) -> frozenset[str]:

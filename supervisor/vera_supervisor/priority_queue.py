@@ -115,6 +115,11 @@ class PriorityQueue(Generic[T]):
             self._open.append(line)
             self.ready += line.length
 
+    def length_of(self, group: Hashable) -> int:
+        """Return how many items of that group wait."""
+        line = self._groups.get(group)
+        return 0 if line is None else line.length
+
     def is_closed(self, group: Hashable) -> bool:
         """Return whether the items of that group may not go."""
         line = self._groups.get(group)

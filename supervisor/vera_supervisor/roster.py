@@ -22,6 +22,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     max_workers: int
     #: Seconds after which an idle executor above the minimum is let go.
     idle_timeout_s: float
+    #: Attempts after which an executor is let go; 0: never.
+    max_tasks: int = 0
 
 
 class Roster:
@@ -81,6 +83,17 @@ class Roster:
         """Return an idle slot, which the caller assigns."""
         return self.idle.pop()
 
+    def take_unused(self) -> Slot | None:
+        """Return an idle slot that has never had a task, which the caller assigns; else None."""
+        for index, slot in enumerate(self.idle):
+            if not slot.tasks:
+                return self.idle.pop(index)
+        return None
+
+    def is_worn(self, slot: Slot) -> bool:
+        """Return whether an executor has had as many tasks as it may have."""
+        return 0 < self.size.max_tasks <= slot.tasks
+
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
         self._failed_starts = self._delays = 0
@@ -110,17 +123,29 @@ class Roster:
                 self.alarm.set(self._no_start_before)
                 self._delays += 1
 
-    def grow(self, waiting: int, now: float) -> list[Effect]:
-        """Return the launches that the minimum and `waiting` tasks call for."""
+    def grow(self, waiting: int, now: float, choosy: int = 0) -> list[Effect]:
+        """Return the launches that the minimum and the tasks that wait call for.
+
+        `choosy` are those among them that no used executor will do for.
+        """
         if now < self._no_start_before:
             return []
         alive = starting = 0
         for slot in self:
             alive += slot.state not in (SlotState.RETIRING, SlotState.KILLING)
             starting += slot.state is SlotState.STARTING
-        wanted = max(self.size.min_workers - alive, waiting - len(self.idle) - starting)
+        called_for = max(0, waiting - len(self.idle)) + choosy - starting
+        wanted = max(self.size.min_workers - alive, called_for)
         wanted = min(wanted, self.size.max_workers - self.count)
         return [self._launch(now) for _ in range(wanted)]
+
+    def make_way(self, choosy: int, now: float) -> list[Effect]:
+        """Return the farewells to idle executors without which no unused ones could be started."""
+        coming = 0
+        for slot in self:
+            coming += slot.state in (SlotState.STARTING, SlotState.RETIRING, SlotState.KILLING)
+        missing = choosy - coming - max(0, self.size.max_workers - self.count)
+        return [self.retire(slot, now) for slot in self.idle[: max(0, missing)]]
 
     def shrink(self, now: float) -> list[Effect]:
         """Return the farewells to idle executors that are not called for."""

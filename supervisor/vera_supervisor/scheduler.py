@@ -73,6 +73,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     at_most_once: frozenset[str] = frozenset()
     #: Attempts that may run at once, by the functions for which that is limited.
     max_concurrency: Mapping[str, int] = {}
+    #: Functions whose attempts run in an executor each, which has had no other task and gets none.
+    alone: frozenset[str] = frozenset()
     #: Bytes that an attempt may use with all its processes: in general, and by function.
     task_memory: int | None = None
     memory: Mapping[str, int] = {}
@@ -136,9 +138,12 @@ class Scheduler:
         queue, roster = self.queue, self.roster
         if queue.ready and roster.idle and not self._held:
             self._dispatch(effects, now)
+        if self.waiting.unused_awaited and roster.idle and not self._held:
+            effects += roster.make_way(self.waiting.choosy, now)
         if roster.count < roster.size.max_workers and not self.stopping:
-            wanted = 0 if self._held or not self.admission.open else queue.ready
-            effects += roster.grow(wanted, now)
+            hold = self._held or not self.admission.open
+            ready, choosy = (0, 0) if hold else (queue.ready, self.waiting.choosy)
+            effects += roster.grow(ready, now, choosy)
         return effects
 
     def obey(self, policy: Policy) -> None:
@@ -148,6 +153,7 @@ class Scheduler:
         """
         self.policy = policy
         self.waiting.max_concurrency = policy.max_concurrency
+        self.waiting.alone = policy.alone
         self.admission.ceilings = policy.ceilings
         self.roster.size = policy.size
 
@@ -444,6 +450,7 @@ class Scheduler:
         slot = self.roster.get(event.slot_id)
         if slot is not None and slot.state is SlotState.STARTING:
             self.roster.rest(slot, now)
+            self.waiting.unused_has_come()
         return []
 
     def _executor_answered(self, event: ev.ExecutorAnswered, now: float) -> list[Effect]:
@@ -475,7 +482,9 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
-        if event.unfit is None and not self.roster.overfull:
+        alone = live.task.function in self.policy.alone
+        done_with = event.unfit is not None or alone or self.roster.is_worn(slot)
+        if not done_with and not self.roster.overfull:
             self.roster.rest(slot, now)
             effects: list[Effect] = []
         else:
@@ -561,10 +570,21 @@ class Scheduler:
             if need is not None and not self.waiting.reservations.fits(need):
                 self.waiting.hold_back(live)
                 continue
-            self._start(live, effects, now)
+            slot = self._slot_for(live.task)
+            if slot is None:
+                self.waiting.await_unused(live)  # and before another task takes the place:
+                effects += self.roster.make_way(self.waiting.choosy, now)
+            else:
+                self._start(live, slot, effects, now)
 
-    def _start(self, live: LiveTask, effects: list[Effect], now: float) -> None:
-        task, slot = live.task, self.roster.take_idle()
+    def _slot_for(self, task: Task) -> Slot | None:
+        """Return an idle executor that will do for a task; there is one at least that is idle."""
+        if task.function in self.policy.alone:
+            return self.roster.take_unused()
+        return self.roster.take_idle()
+
+    def _start(self, live: LiveTask, slot: Slot, effects: list[Effect], now: float) -> None:
+        task = live.task
         live.status = after(live.status, Move.START)
         live.attempt += 1
         live.slot_id = slot.slot_id

@@ -84,6 +84,7 @@ class Slot:
         "slot_id",
         "state",
         "task_id",
+        "tasks",
         "why",
     )
 
@@ -96,6 +97,8 @@ class Slot:
         self._until(now + limits.start_timeout_s)
         self.task_id: str | None = None
         self.attempt = 0
+        #: How many attempts it was given so far.
+        self.tasks = 0
         #: Why its task was asked to stop.
         self.why: Cause | None = None
         self.dumped = False
@@ -128,6 +131,7 @@ class Slot:
         self.state = SlotState.BUSY
         self.task_id = task_id
         self.attempt = attempt
+        self.tasks += 1
         self._until(now + timeout_s)
 
     def runs(self, task_id: str, attempt: int) -> bool:

@@ -219,6 +219,7 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
             min_workers=config.executor.min_workers,
             max_workers=config.executor.max_workers,
             idle_timeout_s=config.executor.idle_timeout,
+            max_tasks=config.executor.max_tasks,
         ),
         limits=Limits(
             start_timeout_s=config.executor.start_timeout,
@@ -234,6 +235,7 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         crash_retries=config.limits.crash_retries,
         at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
         max_concurrency={} if catalogue is None else catalogue.max_concurrency,
+        alone=frozenset() if catalogue is None else catalogue.alone,
         task_memory=config.limits.task_memory,
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,

@@ -8,7 +8,7 @@ lives. Pure: `now` is an argument, and what is due is asked for.
 
 import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -42,6 +42,12 @@ class Group(NamedTuple):
     function: str | None
     #: Whether it needs something of the machine to itself.
     reserves: bool
+    #: Whether it needs an executor that has never had a task.
+    choosy: bool
+
+
+#: The group of those that nothing but the want of an executor holds back: none.
+_ALL: Final = Group(None, reserves=False, choosy=False)
 
 
 class Outlook(NamedTuple):
@@ -59,6 +65,12 @@ class Waiting:
         self.dependencies = Dependencies()
         #: Attempts that may run at once, by the functions for which that is limited.
         self.max_concurrency: Mapping[str, int] = {}
+        #: Functions whose attempts run in an executor each.
+        self.alone: Collection[str] = ()
+        #: Whether those wait until an executor is there that has never had a task.
+        self.unused_awaited = False
+        #: Those of which there was a task so far.
+        self.groups: set[Group] = set()
         #: By id: tasks of functions that no executor offers.
         self.parked: dict[str, LiveTask] = {}
         self._running: Counter[str] = Counter()  # of those functions
@@ -97,6 +109,23 @@ class Waiting:
             return
         self.put_back(live)
         self._crowd(crowded=True)
+
+    def await_unused(self, live: LiveTask) -> None:
+        """Take in a task that needs an unused executor, and have all like it wait for one."""
+        self.put_back(live)
+        self._await_unused(awaited=True)
+
+    def unused_has_come(self) -> None:
+        """An executor is ready that has never had a task."""
+        self._await_unused(awaited=False)
+
+    @property
+    def choosy(self) -> int:
+        """How many tasks wait for nothing but an unused executor."""
+        if not self.unused_awaited:
+            return 0
+        groups = (group for group in self.groups if group.choosy and not self._held(group))
+        return sum(map(self.queue.length_of, groups))
 
     def offer(self, capacity: Capacity) -> None:
         """Let tasks reserve so much from now on."""
@@ -154,7 +183,7 @@ class Waiting:
         if function in self.max_concurrency:
             self._running[function] += 1
             if self._running[function] == self.max_concurrency[function]:
-                self._open_or_close(function)
+                self._limit(function)
 
     def end(self, task: Task) -> None:
         """An attempt of that task has ended: another one may begin."""
@@ -165,7 +194,7 @@ class Waiting:
         if function in self.max_concurrency:
             self._running[function] -= 1
             if self._running[function] == self.max_concurrency[function] - 1:
-                self._open_or_close(function)
+                self._limit(function)
 
     def position(self, live: LiveTask) -> int | None:
         """Return the place of a task in the queue, from 1; None where it is not there."""
@@ -208,23 +237,42 @@ class Waiting:
 
     def _group(self, task: Task) -> Group | None:
         function = task.function if task.function in self.max_concurrency else None
-        reserves = task.requirements is not None
-        return Group(function, reserves) if reserves or function is not None else None
+        group = Group(function, task.requirements is not None, task.function in self.alone)
+        if group == _ALL:
+            return None
+        if group not in self.groups:
+            self.groups.add(group)
+            self._open_or_close(group)
+        return group
+
+    def _limit(self, function: str) -> None:
+        for group in self.groups:
+            if group.function == function:
+                self._open_or_close(group)
 
     def _crowd(self, *, crowded: bool) -> None:
         if crowded != self.crowded:
             self.crowded = crowded
-            for function in (None, *self.max_concurrency):
-                self._open_or_close(function)
+            for group in self.groups:
+                self._open_or_close(group)
 
-    def _open_or_close(self, function: str | None) -> None:
-        """Let those who may go be open, and the others closed."""
-        at_limit = function is not None and self.at_limit(function)
-        for group in (Group(function, reserves=False), Group(function, reserves=True)):
-            if at_limit or (group.reserves and self.crowded):
-                self.queue.close(group)
-            else:
-                self.queue.open(group)
+    def _await_unused(self, *, awaited: bool) -> None:
+        if awaited != self.unused_awaited:
+            self.unused_awaited = awaited
+            for group in self.groups:
+                self._open_or_close(group)
+
+    def _open_or_close(self, group: Group) -> None:
+        if self._held(group) or (group.choosy and self.unused_awaited):
+            self.queue.close(group)
+        else:
+            self.queue.open(group)
+
+    def _held(self, group: Group) -> bool:
+        """Return whether more executors would not help those of that group."""
+        if group.function is not None and self.at_limit(group.function):
+            return True
+        return group.reserves and self.crowded
 
     def _clear_delayed(self) -> None:
         if len(self.delayed) > 2 * self._delayed_count + _FEW:

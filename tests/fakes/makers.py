@@ -14,6 +14,9 @@ from vera_worker.tasks import Priority, Requirements, Task
 #: The name of the one function that must never be started twice.
 ONCE: Final = "pay"
 
+#: The name of the one function whose attempts run in an executor each.
+ALONE: Final = "untrusted"
+
 #: What tasks may say that they need.
 NEEDS: Final = (
     Requirements(cpu_cores=0.1),
@@ -53,6 +56,7 @@ def make_task(task_id: str = "a", **changes: Any) -> Task:
 def make_policy(**changes: Any) -> Policy:
     """Return a policy; a field of its `size` or `limits` can be named directly."""
     size: dict[str, Any] = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
+    size["max_tasks"] = 0
     limits = {"start_timeout_s": 30.0, "check_interval_s": 1e6, "kill_grace_s": 3.0}
     for part in (size, limits):
         part |= {name: changes.pop(name) for name in part.keys() & changes.keys()}
@@ -61,5 +65,6 @@ def make_policy(**changes: Any) -> Policy:
         "aging_step_s": 60.0,
         "crash_retries": 2,
         "at_most_once": frozenset({ONCE}),
+        "alone": frozenset({ALONE}),
     }
     return Policy(size=Size(**size), limits=Limits(**limits), **policy | changes)

@@ -148,6 +148,10 @@ class Desk:
             ev.ExecutorLost(self.slot_of(task_id).slot_id, "it was killed", signal="SIGKILL")
         )
 
+    def vanish(self, slot_id: int) -> list[fx.Effect]:
+        """The executor of a slot, which has no task, is gone."""
+        return self.tell(ev.ExecutorLost(slot_id, "it left", exit_code=0))
+
     # Time.
 
     def pass_time(self, seconds: float) -> list[tuple[float, fx.Effect]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fakes.makers import ONCE, make_policy
+from tests.fakes.makers import ALONE, ONCE, make_policy
 from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
@@ -37,6 +37,9 @@ class SimExecutor(msgspec.Struct):
     asked_to_leave: bool = False
     killed: bool = False
     asked_for_a_sign: bool = False
+    #: Whether it has had a task, and whether that was to be its only one.
+    used: bool = False
+    used_up: bool = False
 
 
 class World:
@@ -256,7 +259,10 @@ class World:
         if task.function == ONCE:
             assert (task.task_id, effect.attempt) in self.starts_stored
             assert not self.attempts[task.task_id], "it must never be started twice"
-        executor.task, executor.attempt = task, effect.attempt
+        assert not executor.used_up, "it was to have one task only"
+        executor.used_up = task.function == ALONE
+        assert not (executor.used and executor.used_up), "it was to have no task before"
+        executor.task, executor.attempt, executor.used = task, effect.attempt, True
         self.attempts[task.task_id] += 1
         for other in task.depends_on if not self.unwritten[task.task_id] else ():
             assert self.records[other].ended, "it depends on one that has not ended"
@@ -317,6 +323,10 @@ class World:
                     continue
                 if lives[other].task.requirements and not live.task.requirements:
                     continue  # it may not fit; among those that reserve, nobody goes past another
+                if function == ALONE and live.task.function != ALONE:
+                    continue  # it waits for an executor of its own
+                if lives[other].task.requirements and live.task.function == ALONE:
+                    continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
 
     def _check_counts(self) -> None:
@@ -331,8 +341,10 @@ class World:
                 if live.task.function == function and live.status is Status.RUNNING
             ]
             assert len(running) <= most, "more attempts of a function than it may have"
-            closed = self.scheduler.queue.is_closed(Group(function, reserves=False))
-            assert closed == (len(running) == most), "it is held back exactly at its limit"
+            group = Group(function, reserves=False, choosy=False)
+            closed = self.scheduler.queue.is_closed(group)
+            known = group in self.scheduler.waiting.groups
+            assert closed == (known and len(running) == most), "held back exactly at its limit"
         self._check_reservations(lives)
         queued = [live for live in lives if live.key is not None]
         assert self.scheduler.queue.length == len(queued)

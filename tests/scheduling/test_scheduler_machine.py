@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.fakes.makers import NEEDS, ONCE, make_task, rounds
+from tests.fakes.makers import ALONE, NEEDS, ONCE, make_task, rounds
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_supervisor.roster import Size
@@ -49,6 +49,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         kill_grace_s=st.sampled_from((0.0, 0.1, 3.0)),
         idle_timeout_s=st.sampled_from((0.0, 4.0, 1e6)),
         check_interval_s=st.sampled_from((2.0, 1e6)),
+        max_tasks=st.sampled_from((0, 2)),
     )
     def begin(self, **policy: float) -> None:
         seed = int(policy.pop("seed"))
@@ -62,7 +63,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         tasks=st.integers(1, 3),
         task=st.fixed_dictionaries(
             {
-                "function": st.sampled_from(("work", "work", "slow", ONCE)),
+                "function": st.sampled_from(("work", "work", "slow", ONCE, ALONE)),
                 "priority": st.sampled_from(list(Priority)),
                 "timeout_s": st.sampled_from((0.0, 2.0, 20.0)),
                 "max_retries": st.integers(0, 2),
