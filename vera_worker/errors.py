@@ -25,3 +25,7 @@ class ModuleLoadError(VeraError):
         self.module = module
         self.reason = reason
         self.traceback = traceback
+
+
+class SandboxUnavailable(VeraError):
+    """An attempt cannot be confined as its function wants; it was not run."""

@@ -28,6 +28,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     priority: Priority | None = None
     max_concurrency: int | None = None
     isolation: Isolation | None = None
+    #: Whether a sandboxed attempt may use the network.
+    network: bool | None = None
     #: False: never start it a second time, even when the worker was lost while it ran.
     idempotent: bool = True
 
@@ -67,6 +69,7 @@ def task(
     priority: str | None = None,
     max_concurrency: int | None = None,
     isolation: str | None = None,
+    network: bool | None = None,
     idempotent: bool = True,
 ) -> Callable[[_F], _F]: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -74,8 +77,9 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Public functions of a task module need no mark. With it, a function may carry another name,
     be private or imported, and say its `timeout` (seconds), `memory` (bytes), `max_retries`,
-    `retry_delay` (seconds), `priority`, `max_concurrency`, `isolation`, and whether it is
-    `idempotent`. The function itself is returned, so it can be called as before.
+    `retry_delay` (seconds), `priority`, `max_concurrency`, `isolation`, whether it may use the
+    `network` when it is sandboxed, and whether it is `idempotent`. The function itself is returned,
+    so it can be called as before.
     """
     chosen = msgspec.convert(options, TaskOptions)
 

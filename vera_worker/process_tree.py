@@ -16,6 +16,7 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_NO_NEW_PRIVS: Final = 38
 #: In the first quiet look a process may still have been at work; in the second one it was not.
 _QUIET_LOOKS: Final = 2
 #: Threads that are stopped, traced, zombies or dead.
@@ -34,6 +35,11 @@ def become_subreaper() -> None:
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, even while C code holds the GIL."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def give_up_new_privileges() -> None:
+    """Let no program that this process starts have more rights than it has, set-uid or not."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def _prctl(option: int, value: int) -> None:

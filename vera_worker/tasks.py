@@ -23,11 +23,18 @@ RANK: Final = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 class Isolation(StrEnum):
-    """How far an attempt is kept from others of the same executor."""
+    """How far an attempt is kept from others."""
 
     POOLED = "pooled"
     FRESH = "fresh"
     SANDBOXED = "sandboxed"
+
+
+class Sandbox(msgspec.Struct, frozen=True):
+    """How an attempt is confined, beyond what holds for all that are sandboxed."""
+
+    #: Whether it may use the network.
+    network: bool = True
 
 
 class OnDependencyFailure(StrEnum):

@@ -6,6 +6,7 @@ import msgspec
 
 from vera_worker.framing import encode_frame
 from vera_worker.handlers import FunctionInfo
+from vera_worker.tasks import Sandbox
 
 #: Room for the words around a payload or a result within a frame.
 ENVELOPE_BYTES: Final = 64 * 1024
@@ -26,6 +27,7 @@ class Assign(_Message, frozen=True):
     timeout_s: float
     #: What it may use with all its processes; None: no limit.
     memory_bytes: int | None = None
+    sandbox: Sandbox | None = None
 
 
 class Stop(_Message, frozen=True):

@@ -12,13 +12,13 @@ from typing import Final, NoReturn, Protocol
 
 import msgspec
 
-from vera_executor import fork_server, loading, stack_taker
+from vera_executor import fork_server, loading, sandbox, stack_taker
 from vera_executor.memory_bound import memory_bound
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
 from vera_worker import context, process_tree, wire
-from vera_worker.errors import FrameError, ModuleLoadError
+from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.framing import FrameReader
 from vera_worker.tasks import Cause
@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...]
     max_payload_bytes: int
     max_result_bytes: int
+    #: Where sandboxed attempts have their directories.
+    sandboxes: str | None = None
 
 
 class SentFd(Protocol):
@@ -78,7 +80,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     streams.restore()
     gc.freeze()  # what is loaded stays: no collection need look at it
     os.register_at_fork(after_in_child=channel.after_fork)
-    executor = Executor(channel, handlers, streams, settings.max_result_bytes)
+    executor = Executor(channel, handlers, streams, settings)
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
     executor.serve()
     leave()
@@ -162,12 +164,12 @@ class Executor:
         channel: Channel,
         handlers: dict[str, loading.Handler],
         streams: Streams,
-        max_result_bytes: int,
+        settings: Settings,
     ) -> None:
         self._channel = channel
         self._handlers = handlers
         self._streams = streams
-        self._max_result_bytes = max_result_bytes
+        self._settings = settings
         self._surroundings = Surroundings()
         self._environment = os.environ  # a task may put another object there
 
@@ -188,7 +190,13 @@ class Executor:
     def _run(self, assign: wire.Assign) -> wire.Returned | wire.Raised:
         handler = self._handlers.get(assign.function)
         if handler is None:
-            return _unknown(assign)
+            message = f"function {assign.function!r} is not registered in this executor"
+            return _not_run(assign, "UnknownFunction", message)
+        if assign.sandbox is not None:
+            try:
+                sandbox.enter(assign.sandbox, self._settings.sandboxes)
+            except SandboxUnavailable as error:
+                return _not_run(assign, type(error).__name__, str(error))
         current = context.TaskContext(
             assign.task_id,
             assign.attempt,
@@ -203,7 +211,7 @@ class Executor:
         reach(FaultPoint.TASK_RECEIVED)
         try:
             with memory_bound(assign.memory_bytes):
-                outcome = attempt(assign, handler.function, self._max_result_bytes)
+                outcome = attempt(assign, handler.function, self._settings.max_result_bytes)
         finally:
             context.enter(None)
         reach(FaultPoint.TASK_RAN)
@@ -221,8 +229,7 @@ def leave() -> NoReturn:
     os._exit(0)
 
 
-def _unknown(assign: wire.Assign) -> wire.Raised:
-    message = f"function {assign.function!r} is not registered in this executor"
+def _not_run(assign: wire.Assign, exception: str, message: str) -> wire.Raised:
     return wire.Raised(
-        assign.task_id, assign.attempt, Cause.EXCEPTION, "UnknownFunction", message, "", 0.0, 0.0
+        assign.task_id, assign.attempt, Cause.EXCEPTION, exception, message, "", 0.0, 0.0
     )

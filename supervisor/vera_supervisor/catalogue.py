@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
-from vera_worker.tasks import Isolation, Priority
+from vera_worker.tasks import Isolation, Priority, Sandbox
 
 #: Seconds before the first retry of a task where nothing else is said.
 _RETRY_DELAY_S: Final = 1.0
@@ -100,6 +100,15 @@ class Catalogue:
         return frozenset(
             f.info.name for f in self if f.limits.isolation not in (None, Isolation.POOLED)
         )
+
+    @property
+    def sandboxes(self) -> dict[str, Sandbox]:
+        """How attempts are confined, by the functions for which they are."""
+        return {
+            f.info.name: Sandbox(network=f.limits.network is not False)
+            for f in self
+            if f.limits.isolation is Isolation.SANDBOXED
+        }
 
     @property
     def at_most_once(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, Progress, Spent, Task
+from vera_worker.tasks import Failure, Progress, Sandbox, Spent, Task
 
 
 class Refusal(StrEnum):
@@ -125,6 +125,8 @@ class Assign(_Effect, frozen=True):
     attempt: int
     #: What it may use with all its processes; None: no limit.
     memory_bytes: int | None = None
+    #: How it is confined; None: it is not.
+    sandbox: Sandbox | None = None
 
 
 class Stop(_Effect, frozen=True):

@@ -52,7 +52,7 @@ from vera_supervisor.roster import Roster, Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
 from vera_worker.lifecycle import Move, Status, after
-from vera_worker.tasks import Cause, Failure, Record, Task
+from vera_worker.tasks import Cause, Failure, Record, Sandbox, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
@@ -75,6 +75,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrency: Mapping[str, int] = {}
     #: Functions whose attempts run in an executor each, which has had no other task and gets none.
     alone: frozenset[str] = frozenset()
+    #: How attempts are confined, by those of them for which they are.
+    sandboxes: Mapping[str, Sandbox] = {}
     #: Bytes that an attempt may use with all its processes: in general, and by function.
     task_memory: int | None = None
     memory: Mapping[str, int] = {}
@@ -602,7 +604,8 @@ class Scheduler:
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
         memory_bytes = self.policy.memory_bytes(live.task)
-        return Assign(slot.slot_id, live.task, live.attempt, memory_bytes)
+        sandbox = self.policy.sandboxes.get(live.task.function)
+        return Assign(slot.slot_id, live.task, live.attempt, memory_bytes, sandbox)
 
     def _stopped(self, live: LiveTask, why: Cause, seen: Failure | None, now: float) -> Failure:
         """Return the certificate of an attempt that we ended ourselves."""

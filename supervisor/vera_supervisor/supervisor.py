@@ -236,6 +236,7 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
         max_concurrency={} if catalogue is None else catalogue.max_concurrency,
         alone=frozenset() if catalogue is None else catalogue.alone,
+        sandboxes={} if catalogue is None else catalogue.sandboxes,
         task_memory=config.limits.task_memory,
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,

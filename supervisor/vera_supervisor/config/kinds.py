@@ -48,6 +48,23 @@ class Kind(ABC, Generic[T_co]):
 
 
 @dataclass(frozen=True)
+class Flag(Kind[bool]):
+    """Yes or no."""
+
+    @property
+    def expected(self) -> str:
+        return "true or false"
+
+    def read(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise UnfitError(value)
+
+    def from_text(self, text: str) -> object:
+        return {"true": True, "false": False}.get(text.casefold(), text)
+
+
+@dataclass(frozen=True)
 class Integer(Kind[int]):
     """A whole number of a range."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vera_supervisor.config.keys import key
-from vera_supervisor.config.kinds import Amount, Choice, Each, Integer, Seconds, Size
+from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size
 from vera_supervisor.config.texts import MODULE
 from vera_worker.tasks import Isolation, Priority
 
@@ -160,6 +160,9 @@ class FunctionLimits:
         Choice(Isolation),
         "How far attempts are kept apart: pooled, fresh (an executor each) or sandboxed.",
         example="fresh",
+    )
+    network: bool | None = key(
+        None, Flag(), "Whether a sandboxed attempt may use the network.", example=False
     )
 
 

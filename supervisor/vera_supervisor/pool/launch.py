@@ -5,8 +5,11 @@ import logging
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import shutil
 import socket
+import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +19,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.reduction import DupFd
 from types import ModuleType
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
@@ -50,7 +55,8 @@ class Launcher:
     """
 
     def __init__(self, settings: Settings, *, preload: bool = True) -> None:
-        self._settings = settings
+        self._sandboxes = _make_directory()
+        self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([fork_server.__name__])
         self._preload = settings.modules if preload else ()
@@ -103,6 +109,8 @@ class Launcher:
         group = self._executors.pop(dead, None)
         if group is not None:
             group.remove()
+        if self._sandboxes is not None:
+            _remove(os.path.join(self._sandboxes, str(dead)))
         with self._lock:
             server = _server_pid()
             if server is None:
@@ -125,6 +133,8 @@ class Launcher:
             if server is not None:
                 process_tree.kill_descendants(server)
                 _server()._stop()  # noqa: SLF001
+        if self._sandboxes is not None:
+            _remove(self._sandboxes)
 
     def _group_of(self, pid: int) -> Group | None:
         if self._groups is None:
@@ -153,6 +163,25 @@ class Launcher:
             if not left and not os.path.exists(f"/proc/{dead}"):
                 return
             time.sleep(_REAP_PAUSE_S)
+
+
+def _make_directory() -> str | None:
+    """Return a new directory that only this user can enter; None where there is no place for it."""
+    try:
+        return tempfile.mkdtemp(prefix="vera-worker-")
+    except OSError as error:
+        log.warning("no directory for sandboxed tasks, which will fail: %s", error)
+        return None
+
+
+def _remove(directory: str) -> None:
+    """Remove a directory with all that is in it, though a task may have locked parts of it."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if os.path.exists(directory):
+        for path, _, _ in os.walk(directory):
+            with suppress(OSError):
+                os.chmod(path, stat.S_IRWXU)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class _Sent:

@@ -92,6 +92,7 @@ class Pool:
                 task.payload,
                 task.timeout_s,
                 effect.memory_bytes,
+                effect.sandbox,
             )
         )
         executor.limited = effect if effect.memory_bytes is not None else None
