@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_NO_NEW_PRIVS: Final = 38
 #: In the first quiet look a process may still have been at work; in the second one it was not.
@@ -40,6 +41,11 @@ def die_with_parent() -> None:
 def give_up_new_privileges() -> None:
     """Let no program that this process starts have more rights than it has, set-uid or not."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_private() -> None:
+    """Let no other process of this user read this one's memory, environment or descriptors."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _prctl(option: int, value: int) -> None:

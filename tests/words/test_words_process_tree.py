@@ -290,3 +290,32 @@ time.sleep(600)
 def test_a_refused_prctl_is_an_error() -> None:
     with pytest.raises(OSError, match=r"prctl\(-1\)"):
         process_tree._prctl(-1, 0)
+
+
+_PRIVATE: Final = """
+import os, sys
+from vera_worker import process_tree
+if os.geteuid() == 0:
+    os.setuid(65534)
+    process_tree._prctl(4, 1)  # PR_SET_DUMPABLE, which a change of the user takes away
+if sys.argv[1] == "private":
+    process_tree.keep_private()
+pid = os.fork()
+if not pid:
+    for name in ("environ", "mem"):
+        try:
+            open(f"/proc/{os.getppid()}/{name}", "rb").close()
+            print(name)
+        except PermissionError:
+            pass
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize(("how", "open_"), [("private", ""), ("plain", "environ\nmem\n")])
+def test_a_private_process_is_closed_to_others_of_its_user(how: str, open_: str) -> None:
+    command = [sys.executable, "-c", _PRIVATE, how]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert seen.stdout == open_

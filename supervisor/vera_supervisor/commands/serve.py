@@ -14,6 +14,7 @@ from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import CannotServe
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
+from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
 
 _WRONG_CONFIGURATION = 2
@@ -41,6 +42,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
         sys.exit(_WRONG_CONFIGURATION)
     logs.configure(config.logging.level, config.logging.format)
     _forget_secrets()
+    process_tree.keep_private()  # tasks run as the same user
     try:
         anyio.run(
             serve_worker,
