@@ -1,13 +1,20 @@
-"""The token by which clients come in: read from a file, or made once and kept in one."""
+"""Who may come in: tokens read from files, or made once and kept in one, and what each is for.
 
+Tokens are held as digests: whoever reads this process's memory or a file of digests has no token.
+"""
+
+import hashlib
+import hmac
 import logging
 import os
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from vera_worker.errors import VeraError
 
@@ -21,6 +28,50 @@ _NOT_FOR_KEPT: Final = 0o077
 _NOT_FOR_GIVEN: Final = 0o027
 _MAX_BYTES: Final = 4096 + len(b"\n")
 _VISIBLE: Final = re.compile(rb"[!-~]{1,4096}")
+_MAX_LIST_BYTES: Final = 1024 * 1024
+#: A line of a list of tokens: name, scopes, and the token or its digest.
+_ENTRY: Final = re.compile(r"([A-Za-z0-9._-]{1,64})\s+([a-z,]+)\s+([!-~]{1,4096})")
+_DIGEST: Final = re.compile(r"sha256:([0-9a-fA-F]{64})")
+
+
+class Scope(StrEnum):
+    """What a token is for."""
+
+    READ = "read"
+    SUBMIT = "submit"
+    #: All the others as well.
+    ADMIN = "admin"
+
+
+class Credential(NamedTuple):
+    """A token that is known here, by its digest."""
+
+    name: str
+    digest: bytes
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether it is for that."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+def credential(token: str, name: str = "token") -> Credential:
+    """Return what a token is known by that is for everything."""
+    return Credential(name, digest(token.encode()), frozenset({Scope.ADMIN}))
+
+
+def digest(token: bytes) -> bytes:
+    """Return what is kept of a token."""
+    return hashlib.sha256(token).digest()
+
+
+def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
+    """Return whose token that is; how long it takes says nothing about any of them."""
+    sent, found = digest(token), None
+    for one in known:
+        if hmac.compare_digest(sent, one.digest):
+            found = one
+    return found
 
 
 class UnfitToken(VeraError):
@@ -30,6 +81,40 @@ class UnfitToken(VeraError):
 def given_token(path: Path) -> str:
     """Return the token in a file that the configuration names; raise UnfitToken."""
     return _read(path, _NOT_FOR_GIVEN)
+
+
+def listed_tokens(path: Path) -> tuple[Credential, ...]:
+    """Return the tokens in a file of lines `name scope[,scope] token`; raise UnfitToken.
+
+    Instead of the token its digest may stand there, as `sha256:` and 64 hexadecimal digits. Empty
+    lines and those that begin with # are left out.
+    """
+    content = _contents(path, _NOT_FOR_GIVEN, _MAX_LIST_BYTES)
+    found: dict[str, Credential] = {}
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        entry = _ENTRY.fullmatch(line.strip())
+        if entry is None:
+            raise UnfitToken(
+                f"{path}, line {number}: a name, its scopes (such as submit,read) and a token, "
+                f"separated by blanks, are expected"
+            )
+        name, scopes, token = entry.groups()
+        unknown = set(scopes.split(",")) - set(Scope)
+        if unknown:
+            raise UnfitToken(
+                f"{path}, line {number}: there is no scope {min(unknown)!r}; "
+                f"the scopes are {', '.join(Scope)}"
+            )
+        if name in found:
+            raise UnfitToken(f"{path}, line {number}: the name {name!r} was there before")
+        given = _DIGEST.fullmatch(token)
+        known = digest(token.encode()) if given is None else bytes.fromhex(given[1])
+        found[name] = Credential(name, known, frozenset(map(Scope, scopes.split(","))))
+    if not found:
+        raise UnfitToken(f"{path} holds no token: nobody could come in")
+    return tuple(found.values())
 
 
 def kept_token(directory: Path) -> str:
@@ -73,21 +158,25 @@ def _sync_names(directory: Path) -> None:
 
 
 def _read(path: Path, forbidden: int) -> str:
+    token = _contents(path, forbidden, _MAX_BYTES).removesuffix(b"\n")
+    if not _VISIBLE.fullmatch(token):
+        raise UnfitToken(
+            f"the token file {path} must hold one line of visible ASCII characters without spaces"
+        )
+    return token.decode("ascii")
+
+
+def _contents(path: Path, forbidden: int, most: int) -> bytes:
     try:
         # Without O_NONBLOCK a FIFO would hold up the start.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(file, "rb") as stream:
             found = os.fstat(file)
-            content = stream.read(_MAX_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
+            content = stream.read(most + 1) if stat.S_ISREG(found.st_mode) else b""
     except OSError as error:
         raise UnfitToken(f"the token file {path} cannot be read: {error.strerror}") from error
     if stat.S_IMODE(found.st_mode) & forbidden:
         raise UnfitToken(
             f"the token file {path} is open to other users: change the token, and chmod 600 it"
         )
-    token = content.removesuffix(b"\n")
-    if not _VISIBLE.fullmatch(token):
-        raise UnfitToken(
-            f"the token file {path} must hold one line of visible ASCII characters without spaces"
-        )
-    return token.decode("ascii")
+    return content

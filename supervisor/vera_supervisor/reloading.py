@@ -2,14 +2,18 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from typing import Final, TypeAlias
 
 import anyio.to_thread
 
+from vera_supervisor.access import Credential, UnfitToken
 from vera_supervisor.config import Change, Config, ConfigError, changes
 from vera_supervisor.notify import Notifier
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
+
+Credentials: TypeAlias = tuple[Credential, ...] | None
 
 
 class NeedsRestart(VeraError):
@@ -22,26 +26,35 @@ class NeedsRestart(VeraError):
         )
 
 
+#: Why a reload may be refused.
+CANNOT_RELOAD: Final = (ConfigError, UnfitToken, NeedsRestart)
+
+
 class Reloader:
     """Reads the configuration again, and has the worker go by it."""
 
     def __init__(
-        self, config: Config, read: Callable[[], Config], obey: Callable[[Config], None]
+        self,
+        config: Config,
+        read: Callable[[], Config],
+        credentials_of: Callable[[Config], Credentials],
+        obey: Callable[[Config, Credentials], None],
     ) -> None:
         self._config = config
         self._read = read
+        self._credentials_of = credentials_of
         self._obey = obey
         self._turn = anyio.Lock()
 
     async def reload(self) -> list[Change]:
-        """Return what has changed; raise ConfigError or NeedsRestart, and change nothing."""
+        """Return what has changed; raise CANNOT_RELOAD, and change nothing."""
         async with self._turn:
             new = await anyio.to_thread.run_sync(self._read)
             found = changes(self._config, new)
             refused = [change for change in found if not change.reloadable]
             if refused:
                 raise NeedsRestart(refused)
-            self._obey(new)
+            self._obey(new, await anyio.to_thread.run_sync(self._credentials_of, new))
             self._config = new
         log.info("reloaded: %s", "; ".join(map(str, found)) or "nothing has changed")
         return found
@@ -53,6 +66,6 @@ class Reloader:
             try:
                 await self.reload()
                 notifier.ready("reloaded")
-            except (ConfigError, NeedsRestart) as error:
+            except CANNOT_RELOAD as error:
                 log.error("not reloaded, all stays as it was: %s", error)  # noqa: TRY400 - the user's mistake
                 notifier.ready(f"not reloaded: {error}")

@@ -15,7 +15,14 @@ import anyio.to_thread
 import msgspec
 
 from vera_supervisor import events as ev
-from vera_supervisor.access import given_token, kept_token
+from vera_supervisor.access import (
+    Credential,
+    UnfitToken,
+    credential,
+    given_token,
+    kept_token,
+    listed_tokens,
+)
 from vera_supervisor.admission import Ceilings
 from vera_supervisor.api.app import create_app
 from vera_supervisor.api.guard import Guard, is_loopback
@@ -101,6 +108,7 @@ async def _serve(
     world: World,
 ) -> None:
     notifier = world.notifier
+    credentials = await anyio.to_thread.run_sync(credentials_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
@@ -116,13 +124,14 @@ async def _serve(
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
-        def obey(new: Config) -> None:
+        def obey(new: Config, credentials: tuple[Credential, ...] | None) -> None:
+            app.credentials = credentials
             scheduler.obey(policy(new, catalogue))
             services.config = new
             logging.getLogger().setLevel(new.logging.level)
             dispatcher.post(ev.TimePassed())  # the roster may have to grow or to shrink
 
-        reloader = Reloader(config, world.read, obey)
+        reloader = Reloader(config, world.read, credentials_of, obey)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -137,8 +146,9 @@ async def _serve(
         )
         app = Guard(
             create_app(services),
-            token=await anyio.to_thread.run_sync(token_of, config),
+            credentials=credentials,
             allowed_hosts=config.server.allowed_hosts,
+            open_metrics=config.auth.open_metrics,
         )
         server = Server(app, [listener])
         await server.open()
@@ -158,13 +168,6 @@ async def _serve(
 def listen(config: Config) -> socket.socket:
     """Return the listening socket; raise CannotServe where that would be unsafe or impossible."""
     host, port = config.server.host, config.server.port
-    given = config.auth.token is not None or config.auth.token_file is not None
-    if not is_loopback(host) and not given and database_path(config.store.url) is None:
-        # A token in memory would change with every start, and nobody could look it up.
-        raise CannotServe(
-            f"server.host is {host}, and a store in memory has no directory to keep a token in: "
-            f"set auth.token (WORKER_TOKEN), or bind to 127.0.0.1"
-        )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -178,19 +181,30 @@ def listen(config: Config) -> socket.socket:
     return sock
 
 
-def token_of(config: Config) -> str | None:
-    """Return the token that clients must send, or None where the API is open to this machine.
+def credentials_of(config: Config) -> tuple[Credential, ...] | None:
+    """Return whom to let in, or None where the API is open to this machine; raise UnfitToken.
 
     The store must be open: its directory, which is then ours, keeps the token that is made.
     """
-    if config.auth.token is not None:
-        return config.auth.token
-    if config.auth.token_file is not None:
-        return given_token(Path(config.auth.token_file))
-    database = database_path(config.store.url)
-    if is_loopback(config.server.host) or database is None:
+    auth, found = config.auth, list[Credential]()
+    if auth.token is not None:
+        found.append(credential(auth.token))
+    elif auth.token_file is not None:
+        found.append(credential(given_token(Path(auth.token_file))))
+    if auth.tokens_file is not None:
+        found += listed_tokens(Path(auth.tokens_file))
+    if found:
+        return tuple(found)
+    if is_loopback(config.server.host):
         return None
-    return kept_token(database.parent)
+    database = database_path(config.store.url)
+    if database is None:
+        # A token in memory would change with every start, and nobody could look it up.
+        raise UnfitToken(
+            f"server.host is {config.server.host}, and a store in memory has no directory to keep "
+            f"a token in: set auth.token (WORKER_TOKEN), or bind to 127.0.0.1"
+        )
+    return (credential(kept_token(database.parent)),)
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vera_supervisor.access import credential
 from vera_supervisor.api.guard import Guard, is_loopback
 
 TOKEN = "a-token"
@@ -23,7 +24,8 @@ def status(
     path: str = "/tasks",
 ) -> int | None:
     """Return the status of the refusal, or None for a request that may come in."""
-    guard = Guard(_no_app, token=token, allowed_hosts=allowed_hosts)
+    known = None if token is None else (credential(token),)
+    guard = Guard(_no_app, credentials=known, allowed_hosts=allowed_hosts)
     scope: dict[str, Any] = {
         "http_version": "1.1",
         "method": method,

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from vera_supervisor.access import UnfitToken, given_token, kept_token
+from vera_supervisor.access import (
+    Scope,
+    UnfitToken,
+    credential,
+    digest,
+    find,
+    given_token,
+    kept_token,
+    listed_tokens,
+)
 
 
 def test_a_token_is_made_once_and_private_under_any_umask(tmp_path: Path) -> None:
@@ -71,3 +80,51 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token", 0o600)
     with pytest.raises(UnfitToken, match="one line"):
         kept_token(tmp_path)
+
+
+def test_a_list_of_tokens_by_name_and_scope(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(
+        f"# who may do what\n\n ci  submit,read  s3cret \ngrafana\tread\tsha256:"
+        f"{digest(b'graph').hex().upper()}\nops admin p4ss\n"
+    )
+    file.chmod(0o640)
+    ci, grafana, ops = listed_tokens(file)
+    assert ci == ("ci", digest(b"s3cret"), {Scope.SUBMIT, Scope.READ})
+    assert (grafana.digest, grafana.scopes) == (digest(b"graph"), {Scope.READ})
+    assert find(b"graph", (ci, grafana, ops)) == grafana
+    assert find(b"", (ci, grafana, ops)) is None
+    assert not grafana.may(Scope.SUBMIT)
+    assert not ci.may(Scope.ADMIN)
+    assert all(ops.may(scope) for scope in Scope)
+    assert all(credential("x").may(scope) for scope in Scope)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "holds no token"),
+        ("# nothing\n", "holds no token"),
+        ("a read x\nci submit\n", "line 2: a name, its scopes"),
+        ("ci submit,write x\n", "line 1: there is no scope 'write'; the scopes are read, submit"),
+        ("ci , x\n", "line 1: there is no scope ''"),
+        ("ci read x\nci read y\n", "line 2: the name 'ci' was there before"),
+        ("c\xfc read x\n", "line 1: a name"),
+        ("ci read a b\n", "line 1: a name"),
+    ],
+)
+def test_what_is_wrong_with_a_list_of_tokens_is_said(
+    tmp_path: Path, content: str, why: str
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_bytes(content.encode("latin-1"))
+    file.chmod(0o600)
+    with pytest.raises(UnfitToken, match=why):
+        listed_tokens(file)
+
+
+def test_a_list_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("ci read x\n")
+    (tmp_path / "tokens").chmod(0o644)
+    with pytest.raises(UnfitToken, match="open to other users"):
+        listed_tokens(tmp_path / "tokens")

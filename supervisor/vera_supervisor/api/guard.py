@@ -5,8 +5,7 @@ so the Host must be one of ours (a page that rebinds its own name to 127.0.0.1 s
 requests that a browser marks as another site's are refused.
 """
 
-import hashlib
-import hmac
+import logging
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -14,11 +13,19 @@ from typing import Any, Final, TypeAlias
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
+from vera_supervisor import access
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
 OPEN_PATHS: Final = ("/health", "/health/live", "/health/ready")
+
+#: What may be set to answer without a token.
+METRICS_PATHS: Final = ("/metrics", "/metrics/prometheus")
+#: Besides all below /admin/, what only those may do who rule the worker.
+_RULING: Final = ("/tasks/cancel", "/tasks/purge")
+
+audit = logging.getLogger("vera_supervisor.audit")
 
 #: A Host header: a name, and maybe a port.
 _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -40,21 +47,53 @@ class Guard:
     """Lets a request through to the application, or answers with a problem and hangs up."""
 
     def __init__(
-        self, app: ASGIFramework, *, token: str | None, allowed_hosts: Iterable[str]
+        self,
+        app: ASGIFramework,
+        *,
+        credentials: tuple[access.Credential, ...] | None,
+        allowed_hosts: Iterable[str],
+        open_metrics: bool = False,
     ) -> None:
         self._app = app
-        self._digest = None if token is None else _digest(token.encode())
+        #: Whom to let in; None: everybody on this machine. A reload puts others here.
+        self.credentials = credentials
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+        self._open_paths = OPEN_PATHS + (METRICS_PATHS if open_metrics else ())
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Serve one request."""
         problem = self.fault(scope)
+        if _scope_of(scope) is access.Scope.ADMIN:
+            send = self._audited(scope, send)
         if problem is None:
             await self._app(scope, receive, send)
         else:
             await _refuse(problem, send)
+
+    def _audited(self, scope: Any, send: ASGISendCallable) -> ASGISendCallable:
+        """Have the answer to a request that rules the worker put down in the log."""
+        who = self._who(scope)
+        address = (scope.get("client") or ("?",))[0]
+
+        async def audited(event: Any) -> None:
+            if event["type"] == "http.response.start":
+                name = "nobody known" if who is None else who
+                audit.info(
+                    "%s %a by %s from %s: %d",
+                    scope["method"], scope["path"], name, address, event["status"],
+                )  # fmt: skip
+            await send(event)
+
+        return audited
+
+    def _who(self, scope: Any) -> str | None:
+        if self.credentials is None:
+            return "anyone on this machine"
+        sent = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
+        found = access.find(_token_in(sent), self.credentials)
+        return None if found is None else f"token {found.name!r}"
 
     def fault(self, scope: Any) -> Problem | None:
         """Return why a request may not come in, or None."""
@@ -77,7 +116,7 @@ class Guard:
         hosts = headers.get(b"host", [])
         if len(hosts) != 1:
             return Problem(400, "send exactly one Host header")
-        if self._digest is not None and not self._allowed_hosts:
+        if self.credentials is not None and not self._allowed_hosts:
             return None
         match = _HOST.fullmatch(hosts[0])
         name = "" if match is None else match[1].decode().lower().strip("[]")
@@ -86,14 +125,30 @@ class Guard:
         return Problem(421, f"the host {name!r} is not served here; see server.allowed_hosts")
 
     def _no_token(self, scope: Any, headers: _Headers) -> Problem | None:
-        if self._digest is None or scope["path"] in OPEN_PATHS:
+        if self.credentials is None or scope["path"] in self._open_paths:
             return None
-        sent = headers.get(b"authorization", [])
-        scheme, _, token = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
-        if scheme.lower() == b"bearer" and hmac.compare_digest(_digest(token), self._digest):
-            return None
-        detail = "send Authorization: Bearer <token>; the worker's log says where it is"
-        return Problem(401, detail, headers={"www-authenticate": "Bearer"})
+        found = access.find(_token_in(headers.get(b"authorization", [])), self.credentials)
+        if found is None:
+            detail = "send Authorization: Bearer <token>; the worker's log says where it is"
+            return Problem(401, detail, headers={"www-authenticate": "Bearer"})
+        needed = _scope_of(scope)
+        if not found.may(needed):
+            return Problem(403, f"this needs a token with the scope {needed.value!r}")
+        return None
+
+
+def _scope_of(scope: Any) -> access.Scope:
+    """Return what a token must be for, to send that request."""
+    path: str = scope["path"]
+    if path.startswith("/admin/") or path in _RULING:
+        return access.Scope.ADMIN
+    return access.Scope.READ if scope["method"] in ("GET", "HEAD") else access.Scope.SUBMIT
+
+
+def _token_in(authorization: list[bytes]) -> bytes:
+    """Return the token that one such header holds; empty where there is none, or several."""
+    scheme, _, token = authorization[0].partition(b" ") if len(authorization) == 1 else (b"",) * 3
+    return token if scheme.lower() == b"bearer" else b""
 
 
 def _foreign_page(headers: _Headers) -> Problem | None:
@@ -107,10 +162,6 @@ def _foreign_page(headers: _Headers) -> Problem | None:
     if len(origins) == 1 and [netloc] == headers.get(b"host"):
         return None
     return Problem(403, "requests of other sites' pages are not taken")
-
-
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()
 
 
 async def _refuse(problem: Problem, send: ASGISendCallable) -> None:

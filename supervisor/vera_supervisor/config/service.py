@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from vera_supervisor.config.keys import key
-from vera_supervisor.config.kinds import Choice, Each, Integer, Seconds, Size
+from vera_supervisor.config.kinds import Choice, Each, Flag, Integer, Seconds, Size
 from vera_supervisor.config.texts import HOST, PATH, STORE_URL, TOKEN, WORKER_ID
 
 _MIB: Final = 2**20
@@ -86,21 +86,33 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Auth:
-    """Who may call the API; at most one of the two keys is needed."""
+    """Who may call the API; where nothing is set and it is needed, a token is made."""
 
     token: str | None = key(
         None,
         TOKEN,
-        "The token that clients send as `Authorization: Bearer`; comes before token_file.",
+        "Token that clients send as `Authorization: Bearer`; for everything.",
         env="WORKER_TOKEN",
         secret=True,
+        reloadable=True,
         example="a-long-random-text",
     )
     token_file: str | None = key(
         None,
         PATH,
-        "File that holds the token, so that it need not stand here.",
+        "File that holds the token instead.",
+        reloadable=True,
         example="/etc/vera-worker/token",
+    )
+    tokens_file: str | None = key(
+        None,
+        PATH,
+        "File of more tokens; a line each: name, scopes (read,submit,admin), token.",
+        reloadable=True,
+        example="/etc/vera-worker/tokens",
+    )
+    open_metrics: bool = key(
+        False, Flag(), "Whether /metrics and /metrics/prometheus answer without a token."
     )
 
 

@@ -1,0 +1,52 @@
+"""Several tokens with scopes, rotated while the worker runs; admin actions are put down."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.http_answers import assert_problem
+from tests.support.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.system
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text)
+    file.chmod(0o600)
+
+
+def test_scopes_rotation_and_the_audit_log(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    write(tokens, "ci submit s3cret\neyes read l00k\nops admin p4ss\n")
+    with WorkerProcess(tmp_path, VERA_AUTH__TOKENS_FILE=str(tokens)) as node:
+
+        def send(method: str, path: str, token: str) -> int:
+            headers = {"authorization": f"Bearer {token}"}
+            body = {"payload": {"function": "noop"}} if path == "/task/submit" else None
+            return node.client.request(method, path, headers=headers, json=body).status_code
+
+        assert send("POST", "/task/submit", "s3cret") == 202
+        assert send("GET", "/tasks", "s3cret") == 403
+        assert send("GET", "/tasks", "l00k") == 200
+        assert send("POST", "/task/submit", "l00k") == 403
+        assert send("POST", "/admin/drain", "l00k") == 403
+        write(tokens, "ci submit\n")
+        problem = node.client.post("/admin/reload", headers={"authorization": "Bearer p4ss"})
+        assert "line 1: a name, its scopes" in assert_problem(problem, 422)["detail"]
+        assert send("POST", "/task/submit", "s3cret") == 202, "the old ones stay in force"
+        write(tokens, "ci submit n3w\nops admin p4ss\n")
+        assert send("POST", "/admin/reload", "p4ss") == 200
+        assert send("POST", "/task/submit", "s3cret") == 401
+        assert send("POST", "/task/submit", "n3w") == 202
+        assert send("POST", "/admin/drain", "wrong") == 401
+        log = node.log.read_text()
+    lines = re.findall(r"audit - INFO - (.*)", log)
+    assert lines == [
+        "POST '/admin/drain' by token 'eyes' from 127.0.0.1: 403",
+        "POST '/admin/reload' by token 'ops' from 127.0.0.1: 422",
+        "POST '/admin/reload' by token 'ops' from 127.0.0.1: 200",
+        "POST '/admin/drain' by nobody known from 127.0.0.1: 401",
+    ]
+    for secret in ("s3cret", "l00k", "p4ss", "n3w", "wrong"):
+        assert secret not in log
