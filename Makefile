@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint unit test-all test-deploy torture bench lock clean
+.PHONY: help run serve test lint unit test-all test-deploy torture bench api-docs lock clean
 
 help:            ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-deploy: $(READY) ## the image under the Docker engine that DOCKER_HOST name
 
 torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
 	VERA_TORTURE=1 $(BIN)/python -m pytest -m torture --timeout=7200
+
+api-docs: $(READY)  ## write docs/API.md anew, from the OpenAPI document
+	$(BIN)/python -m vera_supervisor.api.openapi > docs/API.md
 
 bench: $(READY)     ## measure this machine's limits and how near the worker comes to them
 	$(BIN)/python bench/limits.py
