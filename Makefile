@@ -33,7 +33,7 @@ unit: $(READY)
 test-all: $(READY)  ## the tests on every interpreter that this machine has
 	tests/every_python
 
-test-deploy: $(READY) ## the image under the Docker engine that DOCKER_HOST names
+test-deploy: $(READY) ## the image under the Docker engine of DOCKER_HOST; power cuts of the machine of VERA_UML_BOX
 	VERA_DEPLOY=1 $(BIN)/python -m pytest -m deploy --timeout=900
 
 torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
