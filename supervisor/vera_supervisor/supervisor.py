@@ -15,7 +15,7 @@ import msgspec
 
 from vera_supervisor import events as ev
 from vera_supervisor.admission import Ceilings
-from vera_supervisor.api.app import create_app
+from vera_supervisor.api.app import create_app, methods_of
 from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
@@ -134,11 +134,13 @@ async def _serve(
             reloader=reloader,
             started_at=started_at,
         )
+        routes = create_app(services)
         app = Guard(
-            create_app(services),
+            routes,
             credentials=entrance.credentials,
             allowed_hosts=config.server.allowed_hosts,
             open_metrics=config.auth.open_metrics,
+            methods_of=methods_of(routes),
         )
         server = Server(
             app,
