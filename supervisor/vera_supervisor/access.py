@@ -20,6 +20,9 @@ from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
 
+#: What the service manager passes on begins so: `LoadCredential=vera-worker.token:…` in a unit.
+_PASSED: Final = "vera-worker."
+
 _TOKEN_BYTES: Final = 32
 _FILE_NAME: Final = "token"
 #: A file of ours is for its owner alone. One that was given may be read by a group, as systemd's
@@ -76,6 +79,13 @@ def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
 
 class UnfitToken(VeraError):
     """The file of the token cannot be used; the message says what to do."""
+
+
+def passed_file(name: str) -> str | None:
+    """Return the file that systemd passes on as the credential `vera-worker.NAME`, if it does."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(directory, _PASSED + name) if directory else ""
+    return path if path and os.path.lexists(path) else None
 
 
 def given_token(path: Path) -> str:

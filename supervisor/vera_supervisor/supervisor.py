@@ -22,6 +22,7 @@ from vera_supervisor.access import (
     given_token,
     kept_token,
     listed_tokens,
+    passed_file,
 )
 from vera_supervisor.admission import Ceilings
 from vera_supervisor.api.app import create_app
@@ -189,10 +190,10 @@ def credentials_of(config: Config) -> tuple[Credential, ...] | None:
     auth, found = config.auth, list[Credential]()
     if auth.token is not None:
         found.append(credential(auth.token))
-    elif auth.token_file is not None:
-        found.append(credential(given_token(Path(auth.token_file))))
-    if auth.tokens_file is not None:
-        found += listed_tokens(Path(auth.tokens_file))
+    elif (file := auth.token_file or passed_file("token")) is not None:
+        found.append(credential(given_token(Path(file))))
+    if (file := auth.tokens_file or passed_file("tokens")) is not None:
+        found += listed_tokens(Path(file))
     if found:
         return tuple(found)
     if is_loopback(config.server.host):
