@@ -25,7 +25,7 @@ from vera_supervisor.access import (
     passed_file,
 )
 from vera_supervisor.admission import Ceilings
-from vera_supervisor.api.app import create_app
+from vera_supervisor.api.app import create_app, methods_of
 from vera_supervisor.api.guard import Guard, is_loopback
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
@@ -145,11 +145,13 @@ async def _serve(
             reloader=reloader,
             started_at=started_at,
         )
+        routes = create_app(services)
         app = Guard(
-            create_app(services),
+            routes,
             credentials=credentials,
             allowed_hosts=config.server.allowed_hosts,
             open_metrics=config.auth.open_metrics,
+            methods_of=methods_of(routes),
         )
         server = Server(app, [listener])
         await server.open()

@@ -1,13 +1,17 @@
 """The routes about the worker itself, and those of Vera's orchestrator."""
 
+import json
 import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from tests.support.http_answers import assert_problem
 from tests.support.worker_process import WorkerProcess
+from vera_supervisor.api.openapi.document import document
+from vera_supervisor.api.openapi.page import HEADERS
 
 pytestmark = pytest.mark.system
 
@@ -210,10 +214,10 @@ def test_the_configuration_in_force(node: WorkerProcess) -> None:
     [
         ("GET", "/execute", {"POST"}),
         ("POST", "/health", {"GET", "HEAD"}),
-        ("DELETE", "/tasks", {"GET", "HEAD"}),
+        ("DELETE", "/tasks", {"GET", "HEAD", "POST"}),
         ("POST", "/task/x", {"GET", "HEAD", "DELETE"}),
         ("DELETE", "/admin/config", {"GET", "HEAD"}),
-        ("PUT", "/task/x", {"GET", "HEAD", "POST", "DELETE"}),
+        ("PUT", "/task/x", {"GET", "HEAD", "DELETE"}),
         ("OPTIONS", "/task/submit", {"GET", "HEAD", "POST", "DELETE"}),
         ("PATCH", "/nothing", {"GET", "HEAD", "POST", "DELETE"}),
     ],
@@ -223,7 +227,7 @@ def test_a_method_that_is_not_for_a_route(
 ) -> None:
     answer = node.client.request(method, path)
     assert_problem(answer, 405)
-    assert allowed <= set(answer.headers["allow"].split(", "))
+    assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 @pytest.mark.parametrize(
@@ -238,3 +242,14 @@ def test_a_head_is_a_get_without_its_body(node: WorkerProcess, path: str) -> Non
     answer = node.client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
     assert node.client.get("/health/live").status_code == 200
+
+
+def test_the_worker_describes_itself(node: WorkerProcess) -> None:
+    described = node.client.get("/openapi.json")
+    assert described.headers["content-type"] == "application/json"
+    assert described.json() == json.loads(msgspec.json.encode(document()))
+    for path, words in (("/docs", "Submit a task"), ("/", "/docs")):
+        page = node.client.get(path)
+        assert page.status_code == 200
+        assert page.headers.items() >= HEADERS.items()
+        assert words in page.text

@@ -1,8 +1,8 @@
 """What the routes work with: the parts of the worker, put together by the composition root."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from vera_supervisor.api.answers import PoolOut
 from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
 from vera_supervisor.api.schemas import RecordOut, record_out
 from vera_supervisor.catalogue import Catalogue
@@ -117,14 +117,19 @@ class Services:
             case _:
                 return None
 
-    def pools(self) -> dict[str, dict[str, Any]]:
-        """Return how each pool stands: its executors by state, and how many tasks wait for one."""
+    @property
+    def max_executors(self) -> int:
+        """How many tasks can run at once, in all pools together."""
+        return sum(pool.roster.size.max_workers for pool in self.dispatcher.scheduler.pools)
+
+    def pools(self) -> dict[str, PoolOut]:
+        """Return how each pool stands."""
         return {
-            pool.name: {
-                "executors": pool.roster.counts(),
-                "max_workers": pool.roster.size.max_workers,
-                "queued": pool.queue.length,
-            }
+            pool.name: PoolOut(
+                max_workers=pool.roster.size.max_workers,
+                queued=pool.queue.length,
+                executors=pool.roster.counts(),
+            )
             for pool in self.dispatcher.scheduler.pools
         }
 
