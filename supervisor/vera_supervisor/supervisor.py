@@ -114,6 +114,8 @@ async def _serve(
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
+    # Before the launcher moves this process to a group of its own, of which nobody needs to know.
+    host = Host(config.limits.cpu_cores, config.limits.memory)
     async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         for name in catalogue.unknown:
@@ -121,7 +123,6 @@ async def _serve(
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
-        host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
@@ -143,6 +144,7 @@ async def _serve(
             pulse=pulse,
             clock=clock,
             reloader=reloader,
+            enforcement=pool.enforcement,
             started_at=started_at,
         )
         app = Guard(
@@ -267,7 +269,9 @@ async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Poo
             modules=config.tasks.modules,
             max_payload_bytes=limits.max_body,
             max_result_bytes=limits.max_result,
-        )
+        ),
+        control_groups=config.executor.control_groups,
+        max_processes=limits.task_processes,
     )
     pool = Pool(
         launcher,

@@ -24,7 +24,8 @@ import msgspec
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
-from vera_supervisor.pool.cgroups import Group, own_groups
+from vera_supervisor.pool.cgroups import Group, Groups, Homes, own_groups
+from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_worker import process_tree
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
@@ -46,6 +47,16 @@ class Launched(NamedTuple):
     output_fd: int
     #: Where it writes its stacks before a kill.
     stack_fd: int
+    #: What holds it to the limit of its task.
+    memory: MemoryControl
+
+
+class Enforcement(NamedTuple):
+    """Who holds tasks to their limits here: "cgroup v2", "cgroup v1", or what does without."""
+
+    memory: str
+    processes: str
+    kill: str
 
 
 class Launcher:
@@ -54,7 +65,18 @@ class Launcher:
     Its methods block and may be called from any thread.
     """
 
-    def __init__(self, settings: Settings, *, preload: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        preload: bool = True,
+        control_groups: bool = True,
+        max_processes: int | None = None,
+    ) -> None:
+        """`max_processes` is what an executor may have with all that it starts, and threads.
+
+        It holds where there are control groups that count them.
+        """
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -64,7 +86,8 @@ class Launcher:
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: dict[int, Group | None] = {}
-        self._groups = own_groups()
+        self._groups = own_groups(max_processes) if control_groups else None
+        self.enforcement = _enforcement(self._groups)
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
@@ -93,24 +116,28 @@ class Launcher:
                 theirs.close()
                 os.close(their_output_fd)
             assert process.pid is not None
-            self._executors[process.pid] = self._group_of(process.pid)
-            return Launched(process, ours, output_fd, stack_fd)
+            self._executors[process.pid] = group = self._group_of(process.pid)
+            memory = (group.memory if group is not None else None) or Sampled(process.pid)
+            return Launched(process, ours, output_fd, stack_fd, memory)
 
     def kill(self, pid: int) -> None:
         """Kill a running executor and all that it started."""
         group = self._executors.get(pid)
-        if group is not None:
-            group.kill()
-        else:
+        if group is None or not group.kill():
             process_tree.kill_tree(pid)
 
     def sweep(self, dead: int) -> None:
         """Kill what the dead executor left behind: orphans fall to the fork server."""
         group = self._executors.pop(dead, None)
         if group is not None:
+            group.empty()
+        self._sweep_orphans(dead)
+        if group is not None:
             group.remove()
         if self._sandboxes is not None:
             _remove(os.path.join(self._sandboxes, str(dead)))
+
+    def _sweep_orphans(self, dead: int) -> None:
         with self._lock:
             server = _server_pid()
             if server is None:
@@ -133,6 +160,9 @@ class Launcher:
             if server is not None:
                 process_tree.kill_descendants(server)
                 _server()._stop()  # noqa: SLF001
+            for group in filter(None, self._executors.values()):
+                group.remove()
+            self._executors.clear()
         if self._sandboxes is not None:
             _remove(self._sandboxes)
 
@@ -163,6 +193,15 @@ class Launcher:
             if not left and not os.path.exists(f"/proc/{dead}"):
                 return
             time.sleep(_REAP_PAUSE_S)
+
+
+def _enforcement(groups: Groups | None) -> Enforcement:
+    homes = Homes(None, frozenset(), {}) if groups is None else groups.homes
+    return Enforcement(
+        memory=homes.keeper("memory") or "sampling",
+        processes=homes.keeper("pids") or "none",
+        kill="process tree" if homes.unified is None else "cgroup v2",
+    )
 
 
 def _make_directory() -> str | None:
