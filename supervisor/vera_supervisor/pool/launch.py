@@ -51,7 +51,7 @@ class Launched(NamedTuple):
     memory: MemoryControl
 
 
-class Enforcement(NamedTuple):
+class Enforcement(msgspec.Struct, frozen=True):
     """Who holds tasks to their limits here: "cgroup v2", "cgroup v1", or what does without."""
 
     memory: str
