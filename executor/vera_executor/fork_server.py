@@ -1,4 +1,4 @@
-"""The fork server: parent and guardian of all executors.
+"""The fork server: parent and guardian of all executors of one generation.
 
 multiprocessing's fork server imports this module once, before it forks the first executor. Here it
 imports the task modules, so that every executor starts with them loaded, and takes on a second
@@ -11,6 +11,7 @@ import atexit
 import importlib
 import multiprocessing.forkserver
 import os
+import sys
 import warnings
 from contextlib import suppress
 from typing import Any, Final
@@ -19,6 +20,9 @@ from vera_worker import process_tree
 
 #: Names of the modules to import here, comma-separated; the launcher sets it for the server alone.
 PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
+#: Where they are looked for, as in PYTHONPATH. multiprocessing tells a server before Python 3.12
+#: nothing of that, and each executor would import for itself what is on the disk by then.
+PATH_VARIABLE: Final = "_VERA_PATH"
 
 #: The fork server's pid, known to every executor that it forks.
 PID: Final = os.getpid()
@@ -27,6 +31,9 @@ PID: Final = os.getpid()
 def _install() -> None:
     process_tree.become_subreaper()
     atexit.register(_kill_everyone)
+    path = os.environ.pop(PATH_VARIABLE, None)
+    if path is not None:
+        sys.path[:] = path.split(os.pathsep)
     # Orphans of dead executors become our children and are reaped as "unexpected": they are not.
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
     for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
