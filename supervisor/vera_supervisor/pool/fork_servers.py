@@ -20,7 +20,7 @@ from typing import Any, Final
 from vera_worker import process_tree
 
 #: A server that was told to leave does so at once, unless it still imports or its modules hold it.
-_LEAVE_S: Final = 1.0
+_LEAVE_S: Final = 2.0
 _PAUSE_S: Final = 0.002
 #: Held while a server is started: the environment that it gets is ours for that long.
 _starting = threading.Lock()
