@@ -8,7 +8,7 @@ import msgspec
 from vera_supervisor.api.schemas import RecordOut
 from vera_supervisor.config import FunctionLimits
 from vera_supervisor.health import State
-from vera_supervisor.pool.launch import Enforcement
+from vera_supervisor.pool.cgroups import Enforcement
 
 
 class PoolOut(msgspec.Struct):

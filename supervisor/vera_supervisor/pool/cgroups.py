@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from vera_supervisor.host.groups import find
 from vera_supervisor.host.machine import Machine
 from vera_supervisor.pool.memory import LegacyMemory, MemoryControl, UnifiedMemory
@@ -91,6 +93,14 @@ class Homes(NamedTuple):
         return "cgroup v1" if controller in self.legacy else None
 
 
+class Enforcement(msgspec.Struct, frozen=True):
+    """Who holds tasks to their limits: "cgroup v2", "cgroup v1", or what does without."""
+
+    memory: str
+    processes: str
+    kill: str
+
+
 class Groups:
     """The groups of one supervisor's executors, below those that it runs in itself."""
 
@@ -135,6 +145,16 @@ class Groups:
         for controller, home in self.homes.legacy.items():
             for path in _stale(home):
                 Group(None, {controller: path}, None).remove()
+
+
+def enforcement(groups: Groups | None) -> Enforcement:
+    """Return who holds tasks to their limits where executors have these groups, or none."""
+    homes = Homes(None, frozenset(), {}) if groups is None else groups.homes
+    return Enforcement(
+        memory=homes.keeper("memory") or "sampling",
+        processes=homes.keeper("pids") or "none",
+        kill="process tree" if homes.unified is None else "cgroup v2",
+    )
 
 
 def own_groups(max_processes: int | None = None) -> Groups | None:

@@ -23,7 +23,7 @@ from vera_supervisor.events import (
     MemoryExceeded,
 )
 from vera_supervisor.pool.exits import explain
-from vera_supervisor.pool.launch import STACK_SIGNAL, Enforcement, Launched, Launcher
+from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
 from vera_supervisor.pool.output import Output
@@ -73,11 +73,6 @@ class Pool:
         self.functions: asyncio.Future[tuple[FunctionInfo, ...]] = (
             asyncio.get_running_loop().create_future()
         )
-
-    @property
-    def enforcement(self) -> Enforcement:
-        """Who holds tasks to their limits."""
-        return self._launcher.enforcement
 
     def pids(self) -> list[int]:
         """Return the process ids of the executors that run."""
@@ -285,7 +280,6 @@ class Executor:
     def __init__(self, launched: Launched, max_output_bytes: int) -> None:
         self._launched = launched
         self.memory = launched.memory
-        assert launched.process.pid is not None
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
         self.link: Link
@@ -331,8 +325,7 @@ class Executor:
         finally:
             loop.remove_reader(sentinel)
         self.running = False
-        self._launched.process.join()
-        return self._launched.process.exitcode
+        return self._launched.process.poll()
 
     def dump_stack(self) -> None:
         """Have all stacks written to the stack file; a stopped process is woken for that."""
