@@ -30,11 +30,12 @@ def test_health(node: WorkerProcess) -> None:
     health = assert_json(node.client.get("/health"))
     assert set(health) == {
         "status", "worker_id", "active_tasks", "queue_size", "cpu_percent", "memory_percent",
-        "timestamp", "executors", "reasons", "cpu_usage", "memory_usage_mb",
+        "timestamp", "executors", "pools", "reasons", "cpu_usage", "memory_usage_mb",
     }  # fmt: skip
     assert (health["status"], health["reasons"]) == ("healthy", [])
     assert health["worker_id"] == "node-7"
     assert set(health["executors"]) == EXECUTORS
+    assert health["pools"]["default"]["executors"] == health["executors"]
     assert 0 <= health["cpu_percent"] <= 100
     assert 0 < health["memory_percent"] < 100
     assert health["memory_usage_mb"] > 1
@@ -98,6 +99,8 @@ def test_prometheus_has_the_promised_names(node: WorkerProcess) -> None:
         'task_wait_seconds_count{priority="normal"} ',
         'queue_size{priority="critical"} 0.0',
         'executors{state="idle"} ',
+        'pool_executors{pool="default",state="idle"} ',
+        'pool_queue_size{pool="default"} 0.0',
         'submissions_rejected_total{reason="queue_full"} 0.0',
         'worker_info{version="0.1.0",worker_id="node-7"} 1.0',
     ):
@@ -123,7 +126,8 @@ def test_no_word_of_a_client_becomes_a_series(node: WorkerProcess) -> None:
 def test_functions(node: WorkerProcess) -> None:
     functions = assert_json(node.client.get("/functions"))["functions"]
     by_name = {function["name"]: function for function in functions}
-    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "limits"}
+    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "pool", "limits"}
+    assert by_name["echo"]["pool"] == "default"
     assert by_name["echo"]["module"] == "vera_executor.demo"
     assert by_name["echo"]["signature"].startswith("(*args: Any, **kwargs: Any)")
     assert by_name["echo"]["doc"] == "Return the arguments."

@@ -10,6 +10,14 @@ from vera_supervisor.config import FunctionLimits
 from vera_supervisor.health import State
 
 
+class PoolOut(msgspec.Struct):
+    """How one pool of executors stands now."""
+
+    max_workers: int
+    queued: int
+    executors: dict[str, int]
+
+
 class HealthOut(msgspec.Struct):
     """How the worker stands now."""
 
@@ -21,6 +29,7 @@ class HealthOut(msgspec.Struct):
     memory_percent: float
     timestamp: datetime
     executors: dict[str, int]
+    pools: dict[str, PoolOut]
     reasons: list[str]
     # What Vera's orchestrator reads.
     cpu_usage: float
@@ -56,6 +65,7 @@ class MetricsOut(msgspec.Struct):
     submissions_rejected: int
     late_answers: int
     executors: dict[str, int]
+    pools: dict[str, PoolOut]
 
 
 class FunctionOut(msgspec.Struct):
@@ -65,6 +75,7 @@ class FunctionOut(msgspec.Struct):
     module: str
     signature: str
     doc: str
+    pool: str
     limits: FunctionLimits
 
 

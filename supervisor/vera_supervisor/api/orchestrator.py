@@ -29,7 +29,7 @@ def routes(services: Services) -> Blueprint:
         return json_response(
             Capabilities(
                 capabilities=["python", "remote_compute"],
-                max_concurrent_tasks=services.config.executor.max_workers,
+                max_concurrent_tasks=services.max_executors,
                 functions=[function.info.name for function in services.catalogue],
                 worker_id=services.config.worker.id,
             )

@@ -42,7 +42,8 @@ def routes(services: Services) -> Blueprint:
             cpu_percent=usage.cpu_percent,
             memory_percent=usage.memory_percent,
             timestamp=datetime.now(UTC),
-            executors=scheduler.roster.counts(),
+            executors=scheduler.slots.counts(),
+            pools=services.pools(),
             reasons=verdict.reasons,
             cpu_usage=usage.cpu_percent,
             memory_usage_mb=usage.memory_used_mb,
@@ -75,7 +76,8 @@ def routes(services: Services) -> Blueprint:
             failures_by_cause={cause.value: count for cause, count in counts.failed.items()},
             submissions_rejected=counts.refusals.total(),
             late_answers=scheduler.late_answers,
-            executors=scheduler.roster.counts(),
+            executors=scheduler.slots.counts(),
+            pools=services.pools(),
         )
         return json_response(body)
 
@@ -97,6 +99,7 @@ def routes(services: Services) -> Blueprint:
                         module=function.info.module,
                         signature=function.info.signature,
                         doc=function.info.doc,
+                        pool=scheduler.waiting.line_of(function.info.name).pool,
                         limits=function.limits,
                     )
                     for function in services.catalogue
