@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint unit test-all test-deploy torture mutants bench lock clean
+.PHONY: help run serve test lint unit test-all test-deploy torture mutants bench api-docs lock clean
 
 help:            ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ lint: $(READY)
 
 unit: $(READY)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0
 	-$(BIN)/coverage combine --quiet  # processes killed by tests leave torn files: those are skipped
 	$(BIN)/coverage report
 
@@ -41,6 +41,9 @@ torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
 
 mutants: $(READY)   ## break the code in each known way and see a test fail (ONLY="D2 H3 …")
 	$(BIN)/python -m tests.mutants.run $(ONLY)
+
+api-docs: $(READY)  ## write docs/API.md anew, from the OpenAPI document
+	$(BIN)/python -m vera_supervisor.api.openapi > docs/API.md
 
 bench: $(READY)     ## measure this machine's limits and how near the worker comes to them
 	$(BIN)/python bench/limits.py

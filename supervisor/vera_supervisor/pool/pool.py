@@ -260,7 +260,6 @@ class Executor:
 
     def __init__(self, launched: Launched, max_output_bytes: int) -> None:
         self._launched = launched
-        assert launched.process.pid is not None
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
         self.link: Link
@@ -294,8 +293,7 @@ class Executor:
         finally:
             loop.remove_reader(sentinel)
         self.running = False
-        self._launched.process.join()
-        return self._launched.process.exitcode
+        return self._launched.process.poll()
 
     def dump_stack(self) -> None:
         """Have all stacks written to the stack file; a stopped process is woken for that."""
