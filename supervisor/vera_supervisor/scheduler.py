@@ -110,6 +110,8 @@ class Scheduler:
         self.pools = Pools(pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
+        #: Rings no later than TimePassed will next be of use; read after every event.
+        self.alarm = self.slots.alarm
         self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}
         #: How many tasks run now.
@@ -174,7 +176,7 @@ class Scheduler:
     @property
     def _held(self) -> bool:
         """Whether nothing may start now."""
-        return self.draining or self.recovering
+        return self.draining or self._recovery is not None
 
     # What others may read.
 
@@ -218,12 +220,7 @@ class Scheduler:
 
         Once it comes, this says exactly when the next one will be of use.
         """
-        nearest = self.slots.alarm.at
-        if self.waiting.delayed:
-            nearest = min(nearest, self.waiting.delayed[0][0])
-        if self._unsaved:
-            nearest = min(nearest, self._unsaved[0][0])
-        return nearest
+        return self.alarm.at
 
     # Submission and cancellation.
 
@@ -350,7 +347,7 @@ class Scheduler:
                 return self._settle(dependent, now)
             self.waiting.leave(live)
         if ready_at > now:
-            self.waiting.delay(live, ready_at)
+            self._delay(live, ready_at)
         else:
             self._recovery.line_up(live)
         return []
@@ -406,6 +403,7 @@ class Scheduler:
             case FinishTask() | RequeueTask() as effect:
                 # The outcome stands: it is written until the store takes it.
                 self._unsaved.append((now + SAVE_AGAIN_S, effect))
+                self.alarm.set(now + SAVE_AGAIN_S)
                 return []
 
     def _still_to_save(self, effect: RequeueTask | FinishTask) -> bool:
@@ -541,6 +539,10 @@ class Scheduler:
             message = "the executor was killed but does not vanish (uninterruptible sleep)"
             effects += self._executor_lost(ev.ExecutorLost(slot.slot_id, message), now)
         self.pools.reset_alarm(now)
+        if self.waiting.delayed:
+            self.alarm.set(self.waiting.delayed[0][0])
+        if self._unsaved:
+            self.alarm.set(self._unsaved[0][0])
         return effects
 
     def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:
@@ -574,7 +576,11 @@ class Scheduler:
         if ready_at <= now:
             self.waiting.enqueue(live, arrived_at)
         else:
-            self.waiting.delay(live, ready_at)
+            self._delay(live, ready_at)
+
+    def _delay(self, live: LiveTask, until: float) -> None:
+        self.waiting.delay(live, until)
+        self.alarm.set(until)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:
         while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:

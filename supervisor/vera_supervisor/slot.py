@@ -208,4 +208,6 @@ class Slot:
 
     def _until(self, deadline: float) -> None:
         self.deadline = deadline
-        self._alarm.set(deadline)
+        alarm = self._alarm
+        if deadline < alarm.at:  # as alarm.set(); twice for every task
+            alarm.at = deadline
