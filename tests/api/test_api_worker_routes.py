@@ -31,6 +31,10 @@ def test_health(node: WorkerProcess) -> None:
     assert set(health) == {
         "status", "worker_id", "active_tasks", "queue_size", "cpu_percent", "memory_percent",
         "timestamp", "executors", "pools", "reasons", "cpu_usage", "memory_usage_mb",
+        "enforcement",
+    }  # fmt: skip
+    assert health["enforcement"] == {
+        "memory": "sampling", "processes": "none", "kill": "process tree",
     }  # fmt: skip
     assert (health["status"], health["reasons"]) == ("healthy", [])
     assert health["worker_id"] == "node-7"

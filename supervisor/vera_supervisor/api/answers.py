@@ -8,6 +8,7 @@ import msgspec
 from vera_supervisor.api.schemas import RecordOut
 from vera_supervisor.config import FunctionLimits
 from vera_supervisor.health import State
+from vera_supervisor.pool.cgroups import Enforcement
 
 
 class PoolOut(msgspec.Struct):
@@ -34,6 +35,7 @@ class HealthOut(msgspec.Struct):
     # What Vera's orchestrator reads.
     cpu_usage: float
     memory_usage_mb: float
+    enforcement: Enforcement
 
 
 class Live(msgspec.Struct):
