@@ -32,6 +32,7 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.reloading import Reloader
@@ -103,14 +104,16 @@ async def _serve(
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
-    async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
+    # First: then this process may move to a group of its own, which is not what there is to see.
+    host = Host(config.limits.cpu_cores, config.limits.memory)
+    groups = await anyio.to_thread.run_sync(groups_of, config)
+    async with executors(config, dispatcher, groups) as pool, anyio.create_task_group() as group:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
-        host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
@@ -132,6 +135,7 @@ async def _serve(
             pulse=pulse,
             clock=clock,
             reloader=reloader,
+            enforcement=enforcement(groups),
             started_at=started_at,
         )
         routes = create_app(services)
@@ -214,8 +218,17 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
     )
 
 
+def groups_of(config: Config) -> Groups | None:
+    """Return where executors get control groups; None: nowhere."""
+    if not config.executor.control_groups:
+        return None
+    return own_groups(config.limits.task_processes)
+
+
 @asynccontextmanager
-async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Pool]:
+async def executors(
+    config: Config, dispatcher: Dispatcher, groups: Groups | None
+) -> AsyncIterator[Pool]:
     """Start the executors; kill them all on the way out, however that is taken."""
     limits = config.limits
     launcher = Launcher(
@@ -223,7 +236,8 @@ async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Poo
             modules=config.tasks.modules,
             max_payload_bytes=limits.max_body,
             max_result_bytes=limits.max_result,
-        )
+        ),
+        groups,
     )
     pool = Pool(
         launcher,

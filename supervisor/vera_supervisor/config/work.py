@@ -40,6 +40,11 @@ class Executor:
         Seconds(),
         "Seconds without work after which an executor beyond min_workers is stopped.",
     )
+    control_groups: bool = key(
+        True,
+        Flag(),
+        "Whether executors get control groups where this worker may make them, or never.",
+    )
     max_tasks: int = key(
         0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
     )
@@ -117,6 +122,11 @@ class Limits:
         "Memory that an attempt may use with all its processes; unset: no limit of its own.",
         env="TASK_MEMORY",
         example="512MiB",
+    )
+    task_processes: int = key(
+        1024,
+        Integer(8),
+        "Processes and threads that an attempt may have, where a control group can count them.",
     )
     crash_retries: int = key(
         2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
