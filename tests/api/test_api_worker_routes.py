@@ -208,9 +208,9 @@ def test_drain_and_resume(node: WorkerProcess) -> None:
 
 def test_the_configuration_in_force(node: WorkerProcess) -> None:
     shown = assert_json(node.client.get("/admin/config"))
-    assert shown["worker.id"] == "node-7"
-    assert shown["executor.max_workers"] == 3
-    assert shown["queue.size"] == 100
+    assert shown["worker.id"] == {"value": "node-7", "origin": "WORKER_ID"}
+    assert shown["executor.max_workers"] == {"value": 3, "origin": "MAX_WORKERS"}
+    assert shown["queue.size"] == {"value": 100, "origin": "default"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The JSON of what the worker says of itself: how it is, what it counts, what it can do."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -132,6 +132,13 @@ class Reloaded(msgspec.Struct):
     """What a reload has changed."""
 
     changes: list[ChangeOut]
+
+
+class Setting(TypedDict):
+    """A value of the configuration."""
+
+    value: Any
+    origin: str
 
 
 class Capabilities(msgspec.Struct):

@@ -106,6 +106,8 @@ _OTHER: Final = {
     "purged": "Tasks that were forgotten.",
     "changes": "What differs, in the order of the file.",
     "key": "The key's dotted name.",
+    "value": "What is in force; secrets are masked.",
+    "origin": "Where it came from: `default`, a file and its line, a variable, or a flag.",
     "old": "What it was; secrets are masked.",
     "new": "What it is now.",
     "starts_in_s": "About how many seconds until it would start; null where nobody can know.",
