@@ -170,10 +170,12 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        held = self.draining or self._recovery is not None
-        if not held and (first := self.pools.next()) is not None:
-            self._dispatch(first, effects, now)
-        for pool in self.pools.all:
+        held, pools = self.draining or self._recovery is not None, self.pools.all
+        for pool in pools:
+            if pool.queue.ready and pool.roster.idle and not held:
+                self._dispatch(effects, now)
+                break
+        for pool in pools:
             roster = pool.roster
             if pool.line.unused_awaited and not held:
                 effects += pool.make_way(now)
@@ -599,9 +601,8 @@ class Scheduler:
         self.waiting.delay(live, until)
         self.alarm.set(until)
 
-    def _dispatch(self, first: Pool, effects: list[Effect], now: float) -> None:
-        pool: Pool | None = first
-        while pool is not None and self.admission.room >= 1.0:
+    def _dispatch(self, effects: list[Effect], now: float) -> None:
+        while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
             need = live.task.requirements
@@ -614,7 +615,6 @@ class Scheduler:
             else:
                 self.waiting.await_unused(live)  # and before another task takes the place:
                 effects += pool.make_way(now)
-            pool = self.pools.next()
 
     def _slot_for(self, task: Task, pool: Pool) -> Slot | None:
         """Return an idle executor that will do for a task; there is one at least that is idle."""
