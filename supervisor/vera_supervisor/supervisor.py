@@ -27,7 +27,7 @@ from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
+from vera_supervisor.housekeeping import Pulse, StoreWatch, feed_watchdog, prune
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
@@ -116,6 +116,7 @@ async def _serve(
         await take_up(store, dispatcher, clock)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
+        store_watch = StoreWatch(store, clock)
 
         def obey(new: Config, entrance: Entrance) -> None:
             app.credentials, server.tls = entrance
@@ -133,6 +134,7 @@ async def _serve(
             metrics=metrics,
             host=host,
             pulse=pulse,
+            store_watch=store_watch,
             clock=clock,
             reloader=reloader,
             enforcement=enforcement(groups),
@@ -156,6 +158,7 @@ async def _serve(
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
         group.start_soon(pulse.run)
+        group.start_soon(store_watch.run)
         group.start_soon(prune, store, clock)
         group.start_soon(timekeeper.run)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
