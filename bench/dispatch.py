@@ -126,8 +126,10 @@ async def running_flow(
     store = MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=STORE_BYTES)
     scheduler = Scheduler(policy(config), random.Random(1))
     flow.dispatcher = Dispatcher(scheduler, store, flow, Metrics(), clock)
-    async with executors(config, flow.dispatcher) as pool, anyio.create_task_group() as group:
-        await pool.functions
+    async with (
+        executors(config, flow.dispatcher) as (pool, _),
+        anyio.create_task_group() as group,
+    ):
         await flow.run(WARM_UP_TASKS)
         if max_cpu_percent is not None:
             group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool.pids).run)

@@ -91,9 +91,13 @@ class Roster:
                 return self.idle.pop(index)
         return None
 
-    def is_worn(self, slot: Slot) -> bool:
-        """Return whether an executor has had as many tasks as it may have."""
-        return 0 < self.size.max_tasks <= slot.tasks
+    def release(self, slot: Slot, now: float) -> list[Effect]:
+        """`slot` has no task any more: it takes the next one, or goes."""
+        worn = 0 < self.size.max_tasks <= slot.tasks
+        if worn or self.overfull or slot.generation != self.slots.generation:
+            return [self.retire(slot, now)]
+        self.rest(slot, now)
+        return []
 
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
@@ -117,7 +121,8 @@ class Roster:
         self.count -= 1
         if slot.state is SlotState.IDLE:
             self.idle.remove(slot)
-        if not slot.was_ready:
+        # Of an earlier generation: it was killed because it came too late.
+        if not slot.was_ready and slot.generation == self.slots.generation:
             self._failed_starts += 1
             if now >= self._no_start_before:  # those that fail together have one reason
                 delay = FIRST_START_DELAY_S * 2.0 ** min(self._delays, 10)
@@ -181,6 +186,7 @@ class Roster:
     def _launch(self, now: float) -> Effect:
         seat = self._free_seat()
         slot = Slot(self.slots.next_id(), now, self.limits, self.alarm, self.pool, seat)
+        slot.generation = self.slots.generation
         self._slots[slot.slot_id] = slot
         self.slots.add(slot)
         self.count += 1
@@ -198,6 +204,21 @@ class Roster:
             self.idle.remove(slot)
         slot.retire(now)
         return Retire(slot.slot_id)
+
+    def renew(self, now: float) -> list[Effect]:
+        """Let all executors go that have no task; their code is of an earlier generation.
+
+        Those that have one go when it has ended. That starts failed before says nothing any more.
+        """
+        self._failed_starts = self._delays = 0
+        self._no_start_before = -math.inf
+        effects: list[Effect] = []
+        for slot in self:
+            if slot.state in (SlotState.IDLE, SlotState.CHECKING):
+                effects.append(self.retire(slot, now))
+            elif slot.state is SlotState.STARTING:
+                effects += self.kill(slot, now)
+        return effects
 
     def kill(self, slot: Slot, now: float) -> list[Effect]:
         """The executor of `slot` shall be gone, whatever it does."""

@@ -51,7 +51,7 @@ from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
 from vera_supervisor.roster import Size
 from vera_supervisor.slot import Limits, Slot, SlotState
-from vera_supervisor.waiting import Blocked, Outlook, Waiting
+from vera_supervisor.waiting import Blocked, Outlook, Rules, Waiting
 from vera_worker.lifecycle import Move, Status, after
 from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Task
 
@@ -106,7 +106,7 @@ class Scheduler:
 
     def __init__(self, policy: Policy, rng: Random) -> None:
         pools = policy.all_pools
-        self.waiting = Waiting(policy.aging_step_s, pools, policy.routes)
+        self.waiting = Waiting(policy.aging_step_s, pools)
         self.pools = Pools(pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
@@ -141,6 +141,7 @@ class Scheduler:
             ev.TimePassed: self._time_passed,
             ev.LoadSeen: self._load_seen,
             ev.CapacitySeen: self._capacity_seen,
+            ev.CodeReplaced: self._code_replaced,
             ev.DrainAsked: self._drain_asked,
             ev.ResumeAsked: self._resume_asked,
             ev.InterruptAsked: self._interrupt_asked,
@@ -161,13 +162,13 @@ class Scheduler:
         return effects
 
     def obey(self, policy: Policy) -> None:
-        """Go by `policy` from now on, which has the same pools and routes.
+        """Go by `policy` from now on, which has the same pools.
 
-        While tasks run or wait only sizes, ceilings and the length of the queue may differ.
+        What it says about functions needs new executors: CodeReplaced is to follow at once.
         """
         self.policy = policy
-        self.waiting.max_concurrency = policy.max_concurrency
-        self.waiting.alone = policy.alone
+        rules = Rules(policy.max_concurrency, policy.alone, policy.functions, policy.routes)
+        self.waiting.obey(rules, self.live.values())
         self.admission.ceilings = policy.ceilings
         self.pools.obey(policy.all_pools)
 
@@ -318,24 +319,27 @@ class Scheduler:
         for record in event.records:
             live, ready_at = recovery.take_up(record)
             self.live[live.task.task_id] = live
-            functions = self.policy.functions
-            if functions is not None and live.task.function not in functions:
-                self.queued += 1
-                self.waiting.park(live)
-            elif record.status is Status.RUNNING:
-                live.status = Status.RUNNING
-                self.running += 1
-                self.waiting.begin(live.task)
-                effects += self._end_badly(live, WORKER_LOST, b"", now)
-            else:
-                self.queued += 1
+            self.queued += 1
+            if record.status is not Status.RUNNING:
                 effects += self._take_up_waiting(live, event, ready_at, now)
+            elif self.waiting.is_unknown(live.task.function):
+                self.waiting.park(live)  # may it be run again? Its function would tell
+            else:
+                effects += self._lost_with_the_worker(live, now)
         if not event.more:
             # All at once: so each comes to the end of its class, whatever order they were read in.
             for live in recovery.in_order():
                 self.waiting.enqueue(live, live.place)
             self._recovery = None
         return effects
+
+    def _lost_with_the_worker(self, live: LiveTask, now: float) -> list[Effect]:
+        """A task, now taken for one that waits, was running when the worker was lost."""
+        self.queued -= 1
+        self.running += 1
+        live.status = Status.RUNNING
+        self.waiting.begin(live.task)
+        return self._end_badly(live, WORKER_LOST, b"", now)
 
     def _take_up_waiting(
         self, live: LiveTask, event: ev.Recovered, ready_at: float, now: float
@@ -431,9 +435,9 @@ class Scheduler:
         """A task was to stop before it was sent off: its executor is free, unless it is killed."""
         if slot.state is not SlotState.STOPPING or slot.why is None:
             return []
-        failure = self._stopped(live, slot.why, None, now)
-        self.pools.roster_of(slot).rest(slot, now)
-        return self._end_badly(live, failure, b"", now)
+        failure = self._stopped(live, slot, slot.why, None, now)
+        freed = self.pools.roster_of(slot).release(slot, now)
+        return freed + self._end_badly(live, failure, b"", now)
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
         live = self.live.get(effect.task_id)
@@ -444,9 +448,9 @@ class Scheduler:
         slot = self._slot_of(live)
         if slot.state is not SlotState.BUSY:
             return self._not_sent(live, slot, now)
-        self.pools.roster_of(slot).rest(slot, now)
+        freed = self.pools.roster_of(slot).release(slot, now)
         failure = start_not_stored(reason)
-        return [self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
+        return [*freed, self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
 
     def _announce(self, effect: FinishTask, now: float) -> list[Effect]:
         live = self.live.pop(effect.task_id)
@@ -500,14 +504,12 @@ class Scheduler:
         live.ran_s = now - live.started_at
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
-        done_with = event.unfit is not None or alone or roster.is_worn(slot)
-        if not done_with and not roster.overfull:
-            roster.rest(slot, now)
-            effects: list[Effect] = []
-        else:
+        if event.unfit is not None or alone:
             effects = [roster.retire(slot, now)]
+        else:
+            effects = roster.release(slot, now)
         if why is not None:
-            failure = self._stopped(live, why, event.failure, now)
+            failure = self._stopped(live, slot, why, event.failure, now)
         elif event.failure is not None:
             failure = event.failure
         else:
@@ -525,7 +527,7 @@ class Scheduler:
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
         lost = crashed(event, live.ran_s)
-        failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
+        failure = lost if slot.why is None else self._stopped(live, slot, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
 
     # Time.
@@ -550,6 +552,12 @@ class Scheduler:
     def _capacity_seen(self, event: ev.CapacitySeen, now: float) -> list[Effect]:
         self.waiting.offer(event.capacity)
         return []
+
+    def _code_replaced(self, event: ev.CodeReplaced, now: float) -> list[Effect]:
+        effects = self.pools.renew(now)
+        for live in self.waiting.unpark():
+            effects += self._lost_with_the_worker(live, now)
+        return effects
 
     def _drain_asked(self, event: ev.DrainAsked, now: float) -> list[Effect]:
         self.draining = True
@@ -618,15 +626,17 @@ class Scheduler:
             effects.append(self._assign(slot, live))
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
-        memory_bytes = self.policy.memory_bytes(live.task)
+        slot.memory_bytes = memory_bytes = self.policy.memory_bytes(live.task)
         sandbox = self.policy.sandboxes.get(live.task.function)
         return Assign(slot.slot_id, live.task, live.attempt, memory_bytes, sandbox)
 
-    def _stopped(self, live: LiveTask, why: Cause, seen: Failure | None, now: float) -> Failure:
+    def _stopped(
+        self, live: LiveTask, slot: Slot, why: Cause, seen: Failure | None, now: float
+    ) -> Failure:
         """Return the certificate of an attempt that we ended ourselves."""
         ran_s = None if live.started_at is None else now - live.started_at
         if why is Cause.MEMORY:
-            limit_bytes = self.policy.memory_bytes(live.task)
+            limit_bytes = slot.memory_bytes  # by now others may be in force
             assert limit_bytes is not None, live
             assert live.peak_memory_mb is not None, live
             return over_memory(seen, limit_bytes, live.peak_memory_mb, ran_s)

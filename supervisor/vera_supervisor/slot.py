@@ -80,7 +80,9 @@ class Slot:
         "attempt",
         "deadline",
         "dumped",
+        "generation",
         "idle_since",
+        "memory_bytes",
         "pool",
         "seat",
         "slot_id",
@@ -103,6 +105,8 @@ class Slot:
         #: The name of its pool, and its number among those there that have an executor now, from 0.
         self.pool = pool
         self.seat = seat
+        #: Of the code that its executor runs.
+        self.generation = 1
         self.state = SlotState.STARTING
         self._alarm = alarm
         #: When the present state has lasted too long.
@@ -112,6 +116,8 @@ class Slot:
         self.attempt = 0
         #: How many attempts it was given so far.
         self.tasks = 0
+        #: What its task may use; None: no limit.
+        self.memory_bytes: int | None = None
         #: Why its task was asked to stop.
         self.why: Cause | None = None
         self.dumped = False

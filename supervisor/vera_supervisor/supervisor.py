@@ -6,7 +6,7 @@ import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
 import anyio
@@ -20,7 +20,7 @@ from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
-from vera_supervisor.catalogue import Catalogue
+from vera_supervisor.catalogue import Catalogue, Differences
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
@@ -32,19 +32,21 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
-from vera_supervisor.pool.launch import Launcher, Settings
+from vera_supervisor.pool.launch import Settings
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.pool.trial import Candidate, on_trial
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy, Scheduler
-from vera_supervisor.slot import Limits
+from vera_supervisor.slot import Limits, SlotState
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
 from vera_supervisor.timekeeper import Timekeeper
+from vera_worker.handlers import FunctionInfo
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ HANG_UP_S: Final = 1.0
 #: What a stop takes besides the drain: killing executors, hanging up, closing the store.
 _STOP_MARGIN_S: Final = 10.0
 #: Seconds between two looks whether the first executor is ready.
-_READY_POLL_S: Final = 0.02
+_READY_POLL_S: Final = 0.01
 
 
 class World(NamedTuple):
@@ -103,25 +105,36 @@ async def _serve(
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
-    async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
-        catalogue = Catalogue(await pool.functions, config.tasks.functions)
-        for name in catalogue.unknown:
-            log.warning("tasks.functions.%s: no task module offers such a function", name)
+    async with (
+        executors(config, dispatcher) as (pool, functions),
+        anyio.create_task_group() as group,
+    ):
+        catalogue = Catalogue(functions, config.tasks.functions)
+        warn_of_unknown(catalogue)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
+        await first_executor(scheduler)
         host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
-        def obey(new: Config, entrance: Entrance) -> None:
+        def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
+            catalogue = Catalogue(code.functions, new.tasks.functions)
+            templates = timekeeper.templates(new, catalogue)
+            # Whatever could fail has not: from here on all is taken up, with nobody in between.
+            differences = services.catalogue.differences(catalogue)
             app.credentials, server.tls = entrance
-            scheduler.obey(policy(new, catalogue))
-            services.config = new
+            services.config, services.catalogue = new, catalogue
+            timekeeper.obey(templates)
             logging.getLogger().setLevel(new.logging.level)
-            dispatcher.post(ev.TimePassed())  # the roster may have to grow or to shrink
+            pool.adopt(code.launcher)
+            scheduler.obey(policy(new, catalogue))
+            dispatcher.post(ev.CodeReplaced())
+            warn_of_unknown(catalogue)
+            return differences
 
-        reloader = Reloader(config, world.read, entrance_of, obey)
+        reloader = Reloader(config, world.read, entrance_of, code_of, obey)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -214,27 +227,40 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
     )
 
 
-@asynccontextmanager
-async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Pool]:
-    """Start the executors; kill them all on the way out, however that is taken."""
-    limits = config.limits
-    launcher = Launcher(
-        Settings(
-            modules=config.tasks.modules,
-            max_payload_bytes=limits.max_body,
-            max_result_bytes=limits.max_result,
-        )
+def warn_of_unknown(catalogue: Catalogue) -> None:
+    """Say which functions the configuration limits that there are not."""
+    for name in catalogue.unknown:
+        log.warning("tasks.functions.%s: no task module offers such a function", name)
+
+
+def code_of(config: Config) -> AbstractAsyncContextManager[Candidate]:
+    """Return the code that a configuration names, to be loaded and tried."""
+    settings = Settings(
+        modules=config.tasks.modules,
+        max_payload_bytes=config.limits.max_body,
+        max_result_bytes=config.limits.max_result,
     )
+    return on_trial(settings, config.executor.start_timeout)
+
+
+@asynccontextmanager
+async def executors(
+    config: Config, dispatcher: Dispatcher
+) -> AsyncIterator[tuple[Pool, tuple[FunctionInfo, ...]]]:
+    """Start the executors, say what they offer, and kill them all on the way out.
+
+    Raises ModuleLoadError or UnfitCode.
+    """
+    limits = config.limits
     pool = Pool(
-        launcher,
-        dispatcher.post,
-        max_result_bytes=limits.max_result,
-        max_output_bytes=limits.max_output,
+        dispatcher.post, max_result_bytes=limits.max_result, max_output_bytes=limits.max_output
     )
     dispatcher.attach(pool)
     try:
+        async with code_of(config) as code:
+            pool.adopt(code.launcher)
         dispatcher.post(ev.TimePassed())  # the roster is short of its minimum: it launches
-        yield pool
+        yield pool, code.functions
     finally:
         with anyio.CancelScope(shield=True):
             dispatcher.detach()
@@ -265,6 +291,15 @@ async def stop_on_signal(config: Config, dispatcher: Dispatcher, notifier: Notif
             group.start_soon(drain)
             group.start_soon(hurry)
     await dispatcher.interrupt()
+
+
+async def first_executor(scheduler: Scheduler) -> None:
+    """Return when an executor is ready, or none can be expected to become so soon."""
+    slots = scheduler.slots
+    while slots.last_sign_of_life is None:
+        if not any(slot.state is SlotState.STARTING for slot in slots):
+            return
+        await anyio.sleep(_READY_POLL_S)
 
 
 async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:

@@ -26,6 +26,7 @@ from vera_supervisor.pool.fork_servers import (
     while_none_starts,
 )
 from vera_worker import process_tree
+from vera_worker.errors import ModuleLoadError
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
 
@@ -47,6 +48,13 @@ class Launched(NamedTuple):
     #: Where it writes its stacks before a kill.
     stack_fd: int
 
+    def let_go(self) -> None:
+        """Give back all descriptors, as nobody is going to use them."""
+        self.link.close()
+        os.close(self.output_fd)
+        os.close(self.stack_fd)
+        self.process.close()
+
 
 class Launcher:
     """Starts executors of one generation: from one fork server, which has the task modules loaded.
@@ -57,11 +65,14 @@ class Launcher:
     def __init__(self, settings: Settings) -> None:
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
+        #: The file where the fork server writes which module it is importing.
+        self._importing = self._sandboxes and os.path.join(self._sandboxes, "importing")
         self._server = ForkServer(
             fork_server.__name__,
             {
                 fork_server.PRELOAD_VARIABLE: ",".join(settings.modules),
                 fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+                fork_server.IMPORTING_VARIABLE: self._importing or os.devnull,
             },
         )
         self._lock = threading.Lock()
@@ -73,8 +84,17 @@ class Launcher:
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the task modules."""
+        return self._settings.modules
+
     def start(self) -> Launched:
-        """Start one executor; raise OSError or EOFError when that is not possible."""
+        """Start one executor; raise OSError when the machine has no room for it.
+
+        Where a module ends the process that imports it, raise ModuleLoadError; where it is not
+        imported to its end, nothing returns before `break_off`.
+        """
         with self._lock:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the pool is closed")
@@ -82,9 +102,7 @@ class Launcher:
             output_fd, their_output_fd = os.pipe2(os.O_CLOEXEC)
             stack_fd = os.memfd_create("vera-stack")
             try:
-                process = self._server.fork(
-                    main.run, (theirs, _Sent(their_output_fd), _Sent(stack_fd), self._settings)
-                )
+                process = self._fork(theirs, _Sent(their_output_fd), _Sent(stack_fd))
             except BaseException:
                 ours.close()
                 os.close(output_fd)
@@ -135,6 +153,22 @@ class Launcher:
         self._server.stop()  # not under the lock, which is held while a module is imported
         if self._sandboxes is not None:
             _remove(self._sandboxes)
+
+    def importing(self) -> str | None:
+        """Return the name of the task module that the fork server is importing, if any."""
+        if self._importing is not None:
+            with suppress(OSError), open(self._importing, encoding="utf-8") as file:
+                return file.read() or None
+        return None
+
+    def _fork(self, link: socket.socket, output: "_Sent", stack: "_Sent") -> Process:
+        try:
+            return self._server.fork(main.run, (link, output, stack, self._settings))
+        except EOFError:
+            module = self.importing()
+            if module is None:
+                raise OSError(errno.ECHILD, "the fork server has ended") from None
+            raise ModuleLoadError(module, "it ended the process that imported it") from None
 
     def _group_of(self, pid: int) -> Group | None:
         if self._groups is None:

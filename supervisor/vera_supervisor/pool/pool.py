@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -22,15 +20,13 @@ from vera_supervisor.events import (
     ExecutorReady,
     MemoryExceeded,
 )
+from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
-from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
-from vera_supervisor.pool.link import Link
+from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.memory import tree_bytes
-from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError
 from vera_worker.fault_points import FaultPoint, reach
-from vera_worker.handlers import FunctionInfo
 from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
@@ -39,8 +35,6 @@ log = logging.getLogger(__name__)
 _UNLINKED_S: Final = 0.2
 #: Seconds between two looks at the memory of tasks that have a limit.
 MEMORY_LOOK_S: Final = 0.05
-#: Most that is read of a stack dump.
-_STACK_BYTES: Final = 64 * 1024
 _MIB: Final = 1024 * 1024
 
 #: What an executor may conclude itself; all other causes are the supervisor's to see.
@@ -51,14 +45,27 @@ _CAUSES_OF_A_CHILD: Final = {
 Post = Callable[[Event], None]
 
 
-class Pool:
-    """The executor processes by slot. All methods return at once; `post` hears of the rest."""
+class Generation:
+    """The executors that run one state of the task modules' code."""
 
-    def __init__(
-        self, launcher: Launcher, post: Post, *, max_result_bytes: int, max_output_bytes: int
-    ) -> None:
-        self._launcher = launcher
+    def __init__(self, number: int, launcher: Launcher) -> None:
+        self.number = number
+        self.launcher = launcher
+        #: How many executors of it there are, or are being started.
+        self.executors = 0
+
+
+class Pool:
+    """The executor processes by slot. All methods return at once; `post` hears of the rest.
+
+    None is started before a generation of code was adopted.
+    """
+
+    def __init__(self, post: Post, *, max_result_bytes: int, max_output_bytes: int) -> None:
         self._post = post
+        #: The one that new executors are of.
+        self._generation: Generation
+        self._adopted = 0
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
         self._executors: dict[int, Executor] = {}
@@ -67,10 +74,17 @@ class Pool:
         #: Whether the memory of tasks is being looked at.
         self._watching = False
         self._jobs: set[asyncio.Task[None]] = set()
-        #: What the executors offer; known once the first of them is ready.
-        self.functions: asyncio.Future[tuple[FunctionInfo, ...]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        #: Those that are not closed.
+        self._generations: list[Generation] = []
+
+    def adopt(self, launcher: Launcher) -> None:
+        """Have all new executors started by `launcher`; the one before goes with its last one."""
+        before = self._generations[-1:]
+        self._adopted += 1
+        self._generation = Generation(self._adopted, launcher)
+        self._generations.append(self._generation)
+        for generation in before:
+            self._close_if_unused(generation)
 
     def pids(self) -> list[int]:
         """Return the process ids of the executors that run."""
@@ -78,7 +92,9 @@ class Pool:
 
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
-        self._do(self._launch(effect.slot_id))
+        generation = self._generation
+        generation.executors += 1
+        self._do(self._launch(effect.slot_id, generation))
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
@@ -130,8 +146,10 @@ class Pool:
         executor = self._executors.get(slot_id)
         if executor is None:
             self._doomed.add(slot_id)
+            # It may be that it is waited for because a module cannot be imported to its end.
+            self._do(_in_thread(self._generation.launcher.break_off))
         elif executor.running:
-            self._do(_in_thread(self._launcher.kill, executor.pid))
+            self._do(_in_thread(executor.launcher.kill, executor.pid))
 
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
@@ -139,8 +157,9 @@ class Pool:
         return executor.output.peek() if executor is not None else b""
 
     async def close(self) -> None:
-        """Kill all executors, wait until they are gone, and end the fork server."""
-        await anyio.to_thread.run_sync(self._launcher.close)
+        """Kill all executors, wait until they are gone, and end the fork servers."""
+        for generation in self._generations:
+            self._do(_in_thread(generation.launcher.close))
         while self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
 
@@ -149,15 +168,29 @@ class Pool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    async def _launch(self, slot_id: int) -> None:
+    def _close_if_unused(self, generation: Generation) -> None:
+        if generation is not self._generation and not generation.executors:
+            self._generations.remove(generation)
+            self._do(_in_thread(generation.launcher.close))
+            log.info("generation %d of the task modules is gone", generation.number)
+
+    async def _launch(self, slot_id: int, generation: Generation) -> None:
         try:
-            launched = await anyio.to_thread.run_sync(self._launcher.start)
-        except (OSError, EOFError) as error:
+            await self._live(slot_id, generation.launcher)
+        finally:
+            generation.executors -= 1
+            self._close_if_unused(generation)
+
+    async def _live(self, slot_id: int, launcher: Launcher) -> None:
+        """Start an executor, and be there for it until it has ended."""
+        try:
+            launched = await anyio.to_thread.run_sync(launcher.start)
+        except (OSError, ModuleLoadError) as error:
             log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
-        executor = Executor(launched, self._max_output_bytes)
+        executor = Executor(launcher, launched, self._max_output_bytes)
         self._executors[slot_id] = executor
         await executor.connect(
             self._max_frame_bytes,
@@ -184,8 +217,8 @@ class Pool:
                     self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used))
         self._watching = False
 
-    async def _bury(self, slot_id: int, executor: "Executor", status: int | None) -> None:
-        await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
+    async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
+        await anyio.to_thread.run_sync(executor.launcher.sweep, executor.pid)
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
         output, stack = executor.output.take(), executor.stack()
@@ -207,7 +240,7 @@ class Pool:
             _UNLINKED_S, self._broken, slot_id, "its executor closed the link to the supervisor"
         )
 
-    def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
+    def _heard(self, slot_id: int, executor: Executor, message: wire.FromExecutor) -> None:
         match message:
             case wire.Returned():
                 executor.limited = None
@@ -244,87 +277,11 @@ class Pool:
                 self._post(ExecutorAnswered(slot_id))
             case wire.Ready():
                 executor.output.take()  # what the modules printed while they were loaded
-                if not self.functions.done():
-                    self.functions.set_result(message.functions)
                 self._post(ExecutorReady(slot_id))
             case wire.LoadFailed():
                 error = ModuleLoadError(message.module, message.reason, message.traceback)
                 executor.broken = str(error)
                 log.error("%s", error)
-                if not self.functions.done():
-                    self.functions.set_exception(error)
-
-
-class Executor:
-    """One executor process as the supervisor holds it."""
-
-    def __init__(self, launched: Launched, max_output_bytes: int) -> None:
-        self._launched = launched
-        self.pid = launched.process.pid
-        self.output = Output(launched.output_fd, max_output_bytes)
-        self.link: Link
-        #: Why it is killed although its task had time left.
-        self.broken: str | None = None
-        self.running = True
-        #: The task that it runs, if that may use only so much memory.
-        self.limited: Assign | None = None
-        self._dumped = False
-
-    async def connect(
-        self,
-        max_frame_bytes: int,
-        on_message: Callable[[wire.FromExecutor], None],
-        on_broken: Callable[[str], None],
-        on_closed: Callable[[], None],
-    ) -> None:
-        """Take up the link."""
-        loop = asyncio.get_running_loop()
-        self.link = Link(max_frame_bytes, on_message, on_broken, on_closed)
-        await loop.create_unix_connection(lambda: self.link, sock=self._launched.link)
-
-    async def wait(self) -> int | None:
-        """Return the exit status once the process is gone."""
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        sentinel = self._launched.process.sentinel
-        loop.add_reader(sentinel, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(sentinel)
-        self.running = False
-        return self._launched.process.poll()
-
-    def dump_stack(self) -> None:
-        """Have all stacks written to the stack file; a stopped process is woken for that."""
-        self._dumped = True
-        with suppress(ProcessLookupError):
-            process_tree.wake_with(self.pid, STACK_SIGNAL)
-
-    def stack(self) -> str | None:
-        """Return the stacks of the present task that were written down, if any."""
-        stack = os.pread(self._launched.stack_fd, _STACK_BYTES, 0)
-        return stack.decode("utf-8", "replace") or None
-
-    def stopped(self) -> Failure | None:
-        """Return where a task was when it was told to stop, though it returned in the end."""
-        if not self._dumped:
-            return None
-        return Failure(cause=Cause.TIMEOUT, message="it returned too late", stack=self.stack())
-
-    def forget_stack(self) -> None:
-        """A new task begins: the stacks of the last one are none of its business."""
-        if self._dumped:
-            self._dumped = False
-            os.ftruncate(self._launched.stack_fd, 0)
-            os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
-
-    def close(self) -> None:
-        """Give back all descriptors."""
-        self.link.close()
-        self.output.close()
-        os.close(self._launched.stack_fd)
-        self._launched.process.close()
 
 
 def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:
