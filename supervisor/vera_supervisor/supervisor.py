@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, NamedTuple
 
 import anyio
@@ -20,7 +21,7 @@ from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
-from vera_supervisor.catalogue import Catalogue, Differences
+from vera_supervisor.catalogue import Catalogue, Differences, memory_tiers
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
@@ -32,6 +33,7 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
 from vera_supervisor.pool.launch import Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.pool.trial import Candidate, on_trial
@@ -105,8 +107,12 @@ async def _serve(
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
+    # First: then this process may move to a group of its own, which is not what there is to see.
+    host = Host(config.limits.cpu_cores, config.limits.memory)
+    groups = await anyio.to_thread.run_sync(groups_of, config)
+    code_of = partial(code_on_trial, groups)
     async with (
-        executors(config, dispatcher) as (pool, functions),
+        executors(config, dispatcher, code_of) as (pool, functions),
         anyio.create_task_group() as group,
     ):
         catalogue = Catalogue(functions, config.tasks.functions)
@@ -115,7 +121,6 @@ async def _serve(
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
-        host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
@@ -145,6 +150,7 @@ async def _serve(
             pulse=pulse,
             clock=clock,
             reloader=reloader,
+            enforcement=enforcement(groups),
             started_at=started_at,
         )
         routes = create_app(services)
@@ -221,10 +227,17 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         max_concurrency={} if catalogue is None else catalogue.max_concurrency,
         alone=frozenset() if catalogue is None else catalogue.alone,
         sandboxes={} if catalogue is None else catalogue.sandboxes,
-        task_memory=config.limits.task_memory,
+        task_memory=memory_tiers(config.limits.task_memory, config.limits.memory_tiers),
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )
+
+
+def groups_of(config: Config) -> Groups | None:
+    """Return where executors get control groups; None: nowhere."""
+    if not config.executor.control_groups:
+        return None
+    return own_groups(config.limits.task_processes)
 
 
 def warn_of_unknown(catalogue: Catalogue) -> None:
@@ -233,19 +246,21 @@ def warn_of_unknown(catalogue: Catalogue) -> None:
         log.warning("tasks.functions.%s: no task module offers such a function", name)
 
 
-def code_of(config: Config) -> AbstractAsyncContextManager[Candidate]:
+def code_on_trial(groups: Groups | None, config: Config) -> AbstractAsyncContextManager[Candidate]:
     """Return the code that a configuration names, to be loaded and tried."""
     settings = Settings(
         modules=config.tasks.modules,
         max_payload_bytes=config.limits.max_body,
         max_result_bytes=config.limits.max_result,
     )
-    return on_trial(settings, config.executor.start_timeout)
+    return on_trial(settings, groups, config.executor.start_timeout)
 
 
 @asynccontextmanager
 async def executors(
-    config: Config, dispatcher: Dispatcher
+    config: Config,
+    dispatcher: Dispatcher,
+    code_of: Callable[[Config], AbstractAsyncContextManager[Candidate]],
 ) -> AsyncIterator[tuple[Pool, tuple[FunctionInfo, ...]]]:
     """Start the executors, say what they offer, and kill them all on the way out.
 

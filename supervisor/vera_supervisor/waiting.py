@@ -275,14 +275,14 @@ class Waiting:
         lengths = (line.queue.lengths() for line in self.lines.values())
         return [sum(of_class) for of_class in zip(*lengths, strict=True)]
 
-    def _group(self, task: Task) -> Group:
-        function = task.function
-        of_its_own = function in self.max_concurrency or self.is_unknown(function)
-        return Group(
-            function if of_its_own else None,
-            task.requirements is not None,
-            function in self._alone,
-        )
+    def _group(self, task: Task) -> Group | None:
+        """Return what may hold a task back beside the want of an executor; None: nothing."""
+        function, reserves = task.function, task.requirements is not None
+        limited = function in self.max_concurrency or self.is_unknown(function)
+        choosy = function in self._alone
+        if not (limited or reserves or choosy):
+            return None
+        return Group(function if limited else None, reserves, choosy)
 
     def _crowd(self, *, crowded: bool) -> None:
         if crowded != self.crowded:

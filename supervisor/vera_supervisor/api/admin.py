@@ -13,7 +13,7 @@ from vera_supervisor.api.answers import (
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
-from vera_supervisor.config import shown
+from vera_supervisor.config import explained
 from vera_supervisor.reloading import CANNOT_RELOAD, NeedsRestart
 
 
@@ -45,6 +45,6 @@ def routes(services: Services) -> Blueprint:
 
     @blueprint.get("/admin/config")
     async def configuration() -> Response:
-        return json_response(shown(services.config))
+        return json_response(explained(services.config))
 
     return blueprint

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vera_supervisor.config.keys import key
-from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size
+from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size, Tiers
 from vera_supervisor.config.texts import MODULE
 from vera_worker.tasks import Isolation, Priority
 
@@ -43,6 +43,11 @@ class Executor:
         Seconds(),
         "Seconds without work after which an executor beyond min_workers is stopped.",
         reloadable=True,
+    )
+    control_groups: bool = key(
+        True,
+        Flag(),
+        "Whether executors get control groups where this worker may make them, or never.",
     )
     max_tasks: int = key(
         0,
@@ -127,10 +132,22 @@ class Limits:
     task_memory: int | None = key(
         None,
         Size(_MIB),
-        "Memory that an attempt may use with all its processes; unset: no limit of its own.",
+        "Memory that an attempt may use with all its processes; unset: no limit.",
         env="TASK_MEMORY",
         example="512MiB",
         reloadable=True,
+    )
+    memory_tiers: tuple[int, ...] | None = key(
+        None,
+        Tiers(Size(_MIB)),
+        "The same in steps: an attempt that needs more is followed by one with the next.",
+        example=("512MiB", "2GiB"),
+        reloadable=True,
+    )
+    task_processes: int = key(
+        1024,
+        Integer(8),
+        "Processes and threads that an attempt may have, where a control group can count them.",
     )
     crash_retries: int = key(
         2,
@@ -139,6 +156,9 @@ class Limits:
         reloadable=True,
     )
     max_body: int = key(_MIB, Size(_KIB), "Size of the body of one request at most.")
+    max_bodies: int = key(
+        64 * _MIB, Size(_KIB), "Size of all large bodies that are on their way in, at most."
+    )
     max_result: int = key(10 * _MIB, Size(), "Size of the result of one task at most, as JSON.")
     max_output: int = key(_MIB, Size(0), "Captured output that is kept of one attempt; 0: none.")
 
@@ -159,6 +179,13 @@ class FunctionLimits:
         Size(_MIB),
         "Memory that an attempt may use with all its processes.",
         example="1GiB",
+        reloadable=True,
+    )
+    memory_tiers: tuple[int, ...] | None = key(
+        None,
+        Tiers(Size(_MIB)),
+        "The same in steps, from one attempt that needs more memory to the next.",
+        example=("512MiB", "2GiB"),
         reloadable=True,
     )
     max_retries: int | None = key(

@@ -17,7 +17,7 @@ import msgspec
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
-from vera_supervisor.pool.cgroups import Group, own_groups
+from vera_supervisor.pool.cgroups import Group, Groups
 from vera_supervisor.pool.fork_servers import (
     ForkServer,
     Process,
@@ -25,6 +25,7 @@ from vera_supervisor.pool.fork_servers import (
     own_helpers,
     while_none_starts,
 )
+from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
 
@@ -47,6 +48,8 @@ class Launched(NamedTuple):
     output_fd: int
     #: Where it writes its stacks before a kill.
     stack_fd: int
+    #: What holds it to the limit of its task.
+    memory: MemoryControl
 
     def let_go(self) -> None:
         """Give back all descriptors, as nobody is going to use them."""
@@ -62,7 +65,8 @@ class Launcher:
     Its methods block and may be called from any thread.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, groups: Groups | None) -> None:
+        """Each executor gets one of the control groups, if any."""
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
         #: The file where the fork server writes which module it is importing.
@@ -79,7 +83,7 @@ class Launcher:
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: dict[int, Group | None] = {}
-        self._groups = own_groups()
+        self._groups = groups
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
@@ -111,8 +115,9 @@ class Launcher:
             finally:
                 theirs.close()
                 os.close(their_output_fd)
-            self._executors[process.pid] = self._group_of(process.pid)
-            return Launched(process, ours, output_fd, stack_fd)
+            self._executors[process.pid] = group = self._group_of(process.pid)
+            memory = (group.memory if group is not None else None) or Sampled(process.pid)
+            return Launched(process, ours, output_fd, stack_fd, memory)
 
     def break_off(self) -> None:
         """Have a `start` that waits for a module to be imported fail at once."""
@@ -121,18 +126,21 @@ class Launcher:
     def kill(self, pid: int) -> None:
         """Kill a running executor and all that it started."""
         group = self._executors.get(pid)
-        if group is not None:
-            group.kill()
-        else:
+        if group is None or not group.kill():
             process_tree.kill_tree(pid)
 
     def sweep(self, dead: int) -> None:
         """Kill what the dead executor left behind: orphans fall to the fork server."""
         group = self._executors.pop(dead, None)
         if group is not None:
+            group.empty()
+        self._sweep_orphans(dead)
+        if group is not None:
             group.remove()
         if self._sandboxes is not None:
             _remove(os.path.join(self._sandboxes, str(dead)))
+
+    def _sweep_orphans(self, dead: int) -> None:
         with self._lock:
             server = self._server.pid
             if server is None:
@@ -151,6 +159,8 @@ class Launcher:
         """Kill all executors with all that they started, and end the fork server."""
         self._closed = True
         self._server.stop()  # not under the lock, which is held while a module is imported
+        for group in filter(None, list(self._executors.values())):
+            group.remove()
         if self._sandboxes is not None:
             _remove(self._sandboxes)
 

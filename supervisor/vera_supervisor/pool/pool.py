@@ -23,7 +23,6 @@ from vera_supervisor.events import (
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
 from vera_supervisor.pool.launch import Launcher
-from vera_supervisor.pool.memory import tree_bytes
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError
 from vera_worker.fault_points import FaultPoint, reach
@@ -69,6 +68,8 @@ class Pool:
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
         self._executors: dict[int, Executor] = {}
+        #: What starts the executors that are not there yet, by slot.
+        self._launching: dict[int, Launcher] = {}
         #: Slots whose executor is to be killed as soon as it is there.
         self._doomed: set[int] = set()
         #: Whether the memory of tasks is being looked at.
@@ -100,6 +101,7 @@ class Pool:
         """Send a task to the executor of a slot."""
         task, executor = effect.task, self._executors[effect.slot_id]
         executor.forget_stack()
+        executor.limit(effect)
         executor.link.send(
             wire.Assign(
                 task.task_id,
@@ -111,7 +113,6 @@ class Pool:
                 effect.sandbox,
             )
         )
-        executor.limited = effect if effect.memory_bytes is not None else None
         if executor.limited is not None and not self._watching:
             self._watching = True
             self._do(self._watch_memory())
@@ -147,7 +148,8 @@ class Pool:
         if executor is None:
             self._doomed.add(slot_id)
             # It may be that it is waited for because a module cannot be imported to its end.
-            self._do(_in_thread(self._generation.launcher.break_off))
+            if slot_id in self._launching:
+                self._do(_in_thread(self._launching[slot_id].break_off))
         elif executor.running:
             self._do(_in_thread(executor.launcher.kill, executor.pid))
 
@@ -183,6 +185,7 @@ class Pool:
 
     async def _live(self, slot_id: int, launcher: Launcher) -> None:
         """Start an executor, and be there for it until it has ended."""
+        self._launching[slot_id] = launcher
         try:
             launched = await anyio.to_thread.run_sync(launcher.start)
         except (OSError, ModuleLoadError) as error:
@@ -190,6 +193,8 @@ class Pool:
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
+        finally:
+            del self._launching[slot_id]
         executor = Executor(launcher, launched, self._max_output_bytes)
         self._executors[slot_id] = executor
         await executor.connect(
@@ -209,23 +214,34 @@ class Pool:
             await anyio.sleep(MEMORY_LOOK_S)
             for executor in limited:
                 assign = executor.limited
-                if assign is None or assign.memory_bytes is None or not executor.running:
+                if assign is None or not executor.running:
                     continue
-                used = await anyio.to_thread.run_sync(tree_bytes, executor.pid, assign.memory_bytes)
-                if used > assign.memory_bytes:
-                    task_id = assign.task.task_id
-                    self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used))
+                look = await anyio.to_thread.run_sync(executor.memory.look)
+                self._exceeded(assign, look.excess_bytes)
+                if look.near and executor.limited is assign:
+                    executor.note_stack()
         self._watching = False
 
+    def _exceeded(self, assign: Assign, used_bytes: int | None) -> None:
+        if used_bytes is not None:
+            task_id = assign.task.task_id
+            self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used_bytes))
+
     async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
+        excess_bytes = executor.memory.killed() if executor.limited is not None else None
         await anyio.to_thread.run_sync(executor.launcher.sweep, executor.pid)
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
-        output, stack = executor.output.take(), executor.stack()
+        output = executor.output.take()
+        stack = executor.stack() if excess_bytes is not None else executor.asked_stack()
         executor.close()
         exit_ = explain(status)
         message = executor.broken or exit_.message
-        self._post(ExecutorLost(slot_id, message, exit_.exit_code, exit_.signal, output, stack))
+        self._post(
+            ExecutorLost(
+                slot_id, message, exit_.exit_code, exit_.signal, output, stack, excess_bytes
+            )
+        )
 
     def _broken(self, slot_id: int, why: str) -> None:
         """A link that failed cannot be mended: an executor without one has to go."""
@@ -240,10 +256,16 @@ class Pool:
             _UNLINKED_S, self._broken, slot_id, "its executor closed the link to the supervisor"
         )
 
+    def _end_limit(self, executor: Executor) -> None:
+        """Its attempt has ended; the kernel may have killed a process of it before."""
+        if executor.limited is not None:
+            self._exceeded(executor.limited, executor.memory.killed())
+            executor.limited = None
+
     def _heard(self, slot_id: int, executor: Executor, message: wire.FromExecutor) -> None:
         match message:
             case wire.Returned():
-                executor.limited = None
+                self._end_limit(executor)
                 reach(FaultPoint.ANSWER_RECEIVED)
                 self._post(
                     AttemptEnded(
@@ -258,14 +280,14 @@ class Pool:
                 )
             case wire.Raised():
                 memory_bytes = executor.limited.memory_bytes if executor.limited else None
-                executor.limited = None
+                self._end_limit(executor)
                 self._post(
                     AttemptEnded(
                         slot_id,
                         message.task_id,
                         message.attempt,
                         None,
-                        _failure(message, executor.stack(), memory_bytes),
+                        _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
                         message.unfit,
                     )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import anyio
 import anyio.to_thread
 
+from vera_supervisor.pool.cgroups import Groups
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.launch import Launched, Launcher, Settings
 from vera_worker import wire
@@ -35,12 +36,14 @@ class Candidate(NamedTuple):
 
 
 @asynccontextmanager
-async def on_trial(settings: Settings, within_s: float) -> AsyncIterator[Candidate]:
+async def on_trial(
+    settings: Settings, groups: Groups | None, within_s: float
+) -> AsyncIterator[Candidate]:
     """Load the task modules anew, and end all that was started for it if an error comes.
 
     They have to be loaded within `within_s` seconds. Raises ModuleLoadError or UnfitCode.
     """
-    launcher = await anyio.to_thread.run_sync(Launcher, settings)
+    launcher = await anyio.to_thread.run_sync(Launcher, settings, groups)
     try:
         yield Candidate(launcher, await try_out(launcher, within_s))
     except BaseException:
