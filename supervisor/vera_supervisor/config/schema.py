@@ -1,7 +1,9 @@
 """The whole configuration: its sections, each of which declares its keys once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vera_supervisor.config.pools import Pool
 from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.service import Auth, Health, Logging, Server, Store, Worker
 from vera_supervisor.config.work import Executor, Limits, Queue, Tasks
@@ -21,4 +23,5 @@ class Config:
     health: Health = field(default_factory=Health)
     store: Store = field(default_factory=Store)
     tasks: Tasks = field(default_factory=Tasks)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()
