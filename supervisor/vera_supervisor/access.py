@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -75,6 +76,16 @@ def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
         if hmac.compare_digest(sent, one.digest):
             found = one
     return found
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether a host name or address means this machine alone."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 class UnfitToken(VeraError):

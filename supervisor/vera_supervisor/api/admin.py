@@ -3,12 +3,12 @@
 from quart import Blueprint, Response
 
 from vera_supervisor import events as ev
-from vera_supervisor.access import UnfitToken
 from vera_supervisor.api.answers import ChangeOut, Draining, Reloaded, Resumed
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
 from vera_supervisor.config import ConfigError, shown
+from vera_supervisor.entrance import UNFIT
 from vera_supervisor.reloading import NeedsRestart
 
 
@@ -31,7 +31,7 @@ def routes(services: Services) -> Blueprint:
     async def reload() -> Response:
         try:
             changes = await services.reloader.reload()
-        except (ConfigError, UnfitToken) as error:
+        except (ConfigError, *UNFIT) as error:
             raise Problem(422, f"not reloaded, nothing was changed: {error}") from error
         except NeedsRestart as error:
             raise Problem(409, str(error)) from error

@@ -8,7 +8,6 @@ requests that a browser marks as another site's are refused.
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any, Final, TypeAlias
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -31,16 +30,6 @@ audit = logging.getLogger("vera_supervisor.audit")
 _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
 
 _Headers: TypeAlias = dict[bytes, list[bytes]]
-
-
-def is_loopback(name: str) -> bool:
-    """Return whether a host name or address means this machine alone."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:
@@ -124,7 +113,7 @@ class Guard:
             return None
         match = _HOST.fullmatch(hosts[0])
         name = "" if match is None else match[1].decode().lower().strip("[]")
-        if name in self._allowed_hosts or is_loopback(name):
+        if name in self._allowed_hosts or access.is_loopback(name):
             return None
         return Problem(421, f"the host {name!r} is not served here; see server.allowed_hosts")
 
