@@ -49,7 +49,6 @@ from vera_supervisor.live_task import LiveTask
 from vera_supervisor.pools import Pool, PoolPolicy, Pools
 from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
-from vera_supervisor.roster import Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
 from vera_worker.lifecycle import Move, Status, after
@@ -63,11 +62,8 @@ _MIB: Final = 1024 * 1024
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration says about tasks and executors."""
 
-    #: Of the default pool.
-    size: Size
-    limits: Limits
-    #: The pools besides that, by name, and which functions run in them.
-    pools: Mapping[str, PoolPolicy] = {}
+    #: All pools by name, and which functions run in another one than the default pool.
+    pools: Mapping[str, PoolPolicy]
     routes: Mapping[str, str] = {}
     queue_size: int
     ceilings: Ceilings = Ceilings()
@@ -89,9 +85,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     functions: frozenset[str] | None = None
 
     @property
-    def all_pools(self) -> dict[str, PoolPolicy]:
-        """All pools by name."""
-        return {DEFAULT_POOL: PoolPolicy(size=self.size, limits=self.limits), **self.pools}
+    def limits(self) -> Limits:
+        """How long executors may take: those of the default pool; others only start slower."""
+        return self.pools[DEFAULT_POOL].limits
 
     def memory_bytes(self, task: Task) -> int | None:
         """Return what an attempt of that task may use; None: no limit."""
@@ -105,9 +101,8 @@ class Scheduler:
     """Owns all live tasks, what they wait for, and the pools of executors."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
-        pools = policy.all_pools
-        self.waiting = Waiting(policy.aging_step_s, pools, policy.routes)
-        self.pools = Pools(pools, self.waiting.lines)
+        self.waiting = Waiting(policy.aging_step_s, policy.pools, policy.routes)
+        self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
         self.admission = Admission(policy.ceilings)
@@ -169,7 +164,7 @@ class Scheduler:
         self.waiting.max_concurrency = policy.max_concurrency
         self.waiting.alone = policy.alone
         self.admission.ceilings = policy.ceilings
-        self.pools.obey(policy.all_pools)
+        self.pools.obey(policy.pools)
 
     @property
     def _held(self) -> bool:
@@ -471,8 +466,12 @@ class Scheduler:
 
     def _executor_answered(self, event: ev.ExecutorAnswered, now: float) -> list[Effect]:
         slot = self.slots.get(event.slot_id)
-        if slot is not None:
-            self.pools.roster_of(slot).answered(slot, now)
+        if slot is None:
+            return []
+        roster = self.pools.roster_of(slot)
+        if event.unfit is not None and slot.state is SlotState.CHECKING:
+            return [roster.retire(slot, now)]
+        roster.answered(slot, now)
         return []
 
     def _attempt_reported(self, event: ev.AttemptReported, now: float) -> list[Effect]:

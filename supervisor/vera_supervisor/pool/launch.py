@@ -25,6 +25,7 @@ import msgspec
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
 from vera_supervisor.pool.cgroups import Group, own_groups
+from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
@@ -69,8 +70,11 @@ class Launcher:
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
 
-    def start(self) -> Launched:
-        """Start one executor; raise OSError when the machine has no room for it."""
+    def start(self, outfit: Outfit, seat: int = 0) -> Launched:
+        """Start one executor of a pool; raise OSError when the machine has no room for it."""
+        settings = msgspec.structs.replace(
+            self._settings, environment=outfit.variables(seat), warm_up=outfit.warm_up
+        )
         with self._lock:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the pool is closed")
@@ -81,7 +85,7 @@ class Launcher:
                 with _lean_environment(self._preload):
                     process = self._context.Process(
                         target=main.run,
-                        args=(theirs, _Sent(their_output_fd), _Sent(stack_fd), self._settings),
+                        args=(theirs, _Sent(their_output_fd), _Sent(stack_fd), settings),
                     )
                     process.start()
             except BaseException:
