@@ -2,22 +2,15 @@
 
 import errno
 import logging
-import multiprocessing
-import multiprocessing.forkserver
 import os
 import shutil
 import socket
 import stat
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from contextlib import suppress
 from multiprocessing.reduction import DupFd
-from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -25,6 +18,13 @@ import msgspec
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
 from vera_supervisor.pool.cgroups import Group, own_groups
+from vera_supervisor.pool.fork_servers import (
+    ForkServer,
+    Process,
+    import_path,
+    own_helpers,
+    while_none_starts,
+)
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
 
@@ -36,12 +36,13 @@ log = logging.getLogger(__name__)
 _REAP_DEADLINE_S: Final = 1.0
 _SWEEP_DEADLINE_S: Final = 0.2
 _REAP_PAUSE_S: Final = 0.002
+_PLAIN: Final = Outfit()
 
 
 class Launched(NamedTuple):
     """A running executor and the supervisor's ends of what connects the two."""
 
-    process: ForkServerProcess
+    process: Process
     link: socket.socket
     #: Everything that its tasks print; readable until all who hold the other end are gone.
     output_fd: int
@@ -50,44 +51,42 @@ class Launched(NamedTuple):
 
 
 class Launcher:
-    """Starts executors from one fork server, which has the task modules loaded.
+    """Starts executors of one generation: from fork servers that have the task modules loaded.
 
-    Its methods block and may be called from any thread.
+    There is one for each environment, since modules may look at that while they are loaded. Its
+    methods block and may be called from any thread.
     """
 
-    def __init__(self, settings: Settings, *, preload: bool = True) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
-        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([fork_server.__name__])
-        self._preload = settings.modules if preload else ()
+        #: By the variables that they have besides our own.
+        self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
         self._lock = threading.Lock()
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: dict[int, Group | None] = {}
+        #: The fork servers of those.
+        self._homes: dict[int, ForkServer] = {}
         self._groups = own_groups()
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
 
-    def start(self, outfit: Outfit, seat: int = 0) -> Launched:
-        """Start one executor of a pool; raise OSError when the machine has no room for it."""
+    def start(self, outfit: Outfit = _PLAIN, seat: int = 0) -> Launched:
+        """Start one executor of a pool; raise OSError or EOFError when that is not possible."""
         settings = msgspec.structs.replace(
             self._settings, environment=outfit.variables(seat), warm_up=outfit.warm_up
         )
-        with self._lock:
-            if self._closed:
-                raise OSError(errno.ESHUTDOWN, "the pool is closed")
+        server = self._server_for(outfit)
+        with server.lock:
             ours, theirs = socket.socketpair()
             output_fd, their_output_fd = os.pipe2(os.O_CLOEXEC)
             stack_fd = os.memfd_create("vera-stack")
             try:
-                with _lean_environment(self._preload):
-                    process = self._context.Process(
-                        target=main.run,
-                        args=(theirs, _Sent(their_output_fd), _Sent(stack_fd), settings),
-                    )
-                    process.start()
+                process = server.fork(
+                    main.run, (theirs, _Sent(their_output_fd), _Sent(stack_fd), settings)
+                )
             except BaseException:
                 ours.close()
                 os.close(output_fd)
@@ -96,9 +95,16 @@ class Launcher:
             finally:
                 theirs.close()
                 os.close(their_output_fd)
-            assert process.pid is not None
             self._executors[process.pid] = self._group_of(process.pid)
+            self._homes[process.pid] = server
             return Launched(process, ours, output_fd, stack_fd)
+
+    def break_off(self) -> None:
+        """Have a `start` that waits for a module to be imported fail at once."""
+        with self._lock:
+            servers = list(self._servers.values())
+        for server in servers:
+            server.break_off()
 
     def kill(self, pid: int) -> None:
         """Kill a running executor and all that it started."""
@@ -115,8 +121,9 @@ class Launcher:
             group.remove()
         if self._sandboxes is not None:
             _remove(os.path.join(self._sandboxes, str(dead)))
-        with self._lock:
-            server = _server_pid()
+        home = self._homes.pop(dead)
+        with home.lock:
+            server = home.pid
             if server is None:
                 return
             # Until they are gone, so that the next attempt does not meet them.
@@ -133,12 +140,26 @@ class Launcher:
         """Kill all executors with all that they started, and end the fork server."""
         with self._lock:
             self._closed = True
-            server = _server_pid()
-            if server is not None:
-                process_tree.kill_descendants(server)
-                _server()._stop()  # noqa: SLF001
+        for server in self._servers.values():
+            server.stop()  # not under the lock, which is held while a module is imported
         if self._sandboxes is not None:
             _remove(self._sandboxes)
+
+    def _server_for(self, outfit: Outfit) -> ForkServer:
+        key = frozenset(outfit.environment.items())
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the pool is closed")
+            if key not in self._servers:
+                self._servers[key] = ForkServer(
+                    fork_server.__name__,
+                    {
+                        **outfit.environment,
+                        fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
+                        fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+                    },
+                )
+            return self._servers[key]
 
     def _group_of(self, pid: int) -> Group | None:
         if self._groups is None:
@@ -156,14 +177,15 @@ class Launcher:
 
         The server itself is left to multiprocessing, which then starts another one.
         """
-        spare = self._own_children.union(filter(None, (_server_pid(), _resource_tracker_pid())))
         deadline = time.monotonic() + _REAP_DEADLINE_S
         while time.monotonic() < deadline:
-            process_tree.kill_descendants(os.getpid(), spare=spare)
-            left = set(process_tree.children(os.getpid())) - spare
-            for pid in left:
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+            with while_none_starts():
+                spare = self._own_children | own_helpers()
+                process_tree.kill_descendants(os.getpid(), spare=spare)
+                left = set(process_tree.children(os.getpid())) - spare
+                for pid in left:
+                    with suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)
             if not left and not os.path.exists(f"/proc/{dead}"):
                 return
             time.sleep(_REAP_PAUSE_S)
@@ -200,36 +222,3 @@ class _Sent:
 
 def _received(sent: Any) -> Any:
     return sent
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver  # noqa: SLF001 - there is no public way to it
-
-
-def _server_pid() -> int | None:
-    pid: int | None = _server()._forkserver_pid  # noqa: SLF001
-    return pid
-
-
-def _resource_tracker_pid() -> int | None:
-    tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001 - nor to this
-    pid: int | None = tracker._pid  # noqa: SLF001
-    return pid
-
-
-@contextmanager
-def _lean_environment(preload: tuple[str, ...]) -> Iterator[None]:
-    """Keep the supervisor's main module out of its children, who have no use for it.
-
-    multiprocessing would import it in each of them: time and memory for nothing. The fork server,
-    if it is started now, reads the names of the modules that it is to load.
-    """
-    real = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    os.environ[fork_server.PRELOAD_VARIABLE] = ",".join(preload)
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = real
-        with suppress(KeyError):
-            del os.environ[fork_server.PRELOAD_VARIABLE]

@@ -291,7 +291,6 @@ class Executor:
         #: When it was begun to be launched.
         self.begun = begun
         self._launched = launched
-        assert launched.process.pid is not None
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
         self.growth = Growth(self.pid, max_growth)
@@ -326,8 +325,7 @@ class Executor:
         finally:
             loop.remove_reader(sentinel)
         self.running = False
-        self._launched.process.join()
-        return self._launched.process.exitcode
+        return self._launched.process.poll()
 
     def dump_stack(self) -> None:
         """Have all stacks written to the stack file; a stopped process is woken for that."""
