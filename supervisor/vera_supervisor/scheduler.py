@@ -523,6 +523,9 @@ class Scheduler:
             return []
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        if event.excess_bytes is not None and slot.why is None:
+            slot.why = Cause.MEMORY
+            live.peak_memory_mb = round(event.excess_bytes / _MIB, 1)
         lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)

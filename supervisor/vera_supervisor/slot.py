@@ -22,7 +22,7 @@ from vera_worker.tasks import DEFAULT_POOL, Cause
 #: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.
 DUMP_LEAD_S: Final = 0.2
 #: A task that eats memory has only so long for that.
-MEMORY_DUMP_LEAD_S: Final = 0.05
+MEMORY_DUMP_LEAD_S: Final = 0.1
 #: An idle executor answers its self-check within this, or it is killed.
 ANSWER_S: Final = 5.0
 #: A retiring executor leaves within this, or it is killed.

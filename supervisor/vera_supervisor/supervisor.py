@@ -32,6 +32,7 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.reloading import Reloader
@@ -108,7 +109,11 @@ async def _serve(
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
-    async with executors(config, dispatcher, metrics) as pool, anyio.create_task_group() as group:
+    # First: then this process may move to a group of its own, which is not what there is to see.
+    host = Host(config.limits.cpu_cores, config.limits.memory)
+    groups = await anyio.to_thread.run_sync(groups_of, config)
+    processes = executors(config, dispatcher, groups, metrics)
+    async with processes as pool, anyio.create_task_group() as group:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         check_functions(config, catalogue)
         for name in catalogue.unknown:
@@ -116,7 +121,6 @@ async def _serve(
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
-        host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
@@ -138,6 +142,7 @@ async def _serve(
             pulse=pulse,
             clock=clock,
             reloader=reloader,
+            enforcement=enforcement(groups),
             started_at=started_at,
         )
         routes = create_app(services)
@@ -211,9 +216,16 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
     )
 
 
+def groups_of(config: Config) -> Groups | None:
+    """Return where executors get control groups; None: nowhere."""
+    if not config.executor.control_groups:
+        return None
+    return own_groups(config.limits.task_processes)
+
+
 @asynccontextmanager
 async def executors(
-    config: Config, dispatcher: Dispatcher, metrics: Metrics
+    config: Config, dispatcher: Dispatcher, groups: Groups | None, metrics: Metrics
 ) -> AsyncIterator[Pool]:
     """Start the executors; kill them all on the way out, however that is taken."""
     limits = config.limits
@@ -223,7 +235,8 @@ async def executors(
             max_payload_bytes=limits.max_body,
             max_result_bytes=limits.max_result,
             warm_ups=warm_ups(config),
-        )
+        ),
+        groups,
     )
     pool = Pool(
         launcher,

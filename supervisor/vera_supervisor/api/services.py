@@ -15,6 +15,7 @@ from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
+from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
@@ -39,6 +40,8 @@ class Services:
     pulse: Pulse
     clock: Clock
     reloader: Reloader
+    #: Who holds tasks to their limits on this machine.
+    enforcement: Enforcement
     #: When it started, on the monotonic clock.
     started_at: float
 

@@ -8,6 +8,7 @@ from vera_supervisor.config.key_paths import (
     POOL_KEYS,
     RELOADABLE,
     SCHEDULE_KEYS,
+    explained,
     shown,
 )
 from vera_supervisor.config.loading import Loaded, load
@@ -54,6 +55,7 @@ __all__ = [
     "Tasks",
     "Worker",
     "changes",
+    "explained",
     "load",
     "shown",
 ]

@@ -25,3 +25,5 @@ class Config:
     tasks: Tasks = field(default_factory=Tasks)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()
+    #: Where each value came from, by dotted key; configurations that say the same are the same.
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)

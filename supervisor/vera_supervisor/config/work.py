@@ -45,6 +45,11 @@ class Executor:
         Seconds(),
         "Seconds that a task waits for an executor before one more is started.",
     )
+    control_groups: bool = key(
+        True,
+        Flag(),
+        "Whether executors get control groups where this worker may make them, or never.",
+    )
     max_tasks: int = key(
         0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
     )
@@ -127,6 +132,11 @@ class Limits:
         "Memory that an attempt may use with all its processes; unset: no limit of its own.",
         env="TASK_MEMORY",
         example="512MiB",
+    )
+    task_processes: int = key(
+        1024,
+        Integer(8),
+        "Processes and threads that an attempt may have, where a control group can count them.",
     )
     crash_retries: int = key(
         2, Integer(0, 1000), "Times that a task is run again after its executor crashed."

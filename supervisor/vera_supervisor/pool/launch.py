@@ -17,7 +17,7 @@ import msgspec
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
-from vera_supervisor.pool.cgroups import Group, own_groups
+from vera_supervisor.pool.cgroups import Group, Groups
 from vera_supervisor.pool.fork_servers import (
     ForkServer,
     Process,
@@ -25,6 +25,7 @@ from vera_supervisor.pool.fork_servers import (
     own_helpers,
     while_none_starts,
 )
+from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
 
@@ -48,6 +49,8 @@ class Launched(NamedTuple):
     output_fd: int
     #: Where it writes its stacks before a kill.
     stack_fd: int
+    #: What holds it to the limit of its task.
+    memory: MemoryControl
 
 
 class Launcher:
@@ -57,7 +60,8 @@ class Launcher:
     methods block and may be called from any thread.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, groups: Groups | None) -> None:
+        """Each executor gets one of the control groups, if any."""
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
         #: By the variables that they have besides our own.
@@ -68,7 +72,7 @@ class Launcher:
         self._executors: dict[int, Group | None] = {}
         #: The fork servers of those.
         self._homes: dict[int, ForkServer] = {}
-        self._groups = own_groups()
+        self._groups = groups
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
@@ -95,9 +99,10 @@ class Launcher:
             finally:
                 theirs.close()
                 os.close(their_output_fd)
-            self._executors[process.pid] = self._group_of(process.pid)
+            self._executors[process.pid] = group = self._group_of(process.pid)
             self._homes[process.pid] = server
-            return Launched(process, ours, output_fd, stack_fd)
+            memory = (group.memory if group is not None else None) or Sampled(process.pid)
+            return Launched(process, ours, output_fd, stack_fd, memory)
 
     def break_off(self) -> None:
         """Have a `start` that waits for a module to be imported fail at once."""
@@ -109,18 +114,21 @@ class Launcher:
     def kill(self, pid: int) -> None:
         """Kill a running executor and all that it started."""
         group = self._executors.get(pid)
-        if group is not None:
-            group.kill()
-        else:
+        if group is None or not group.kill():
             process_tree.kill_tree(pid)
 
     def sweep(self, dead: int) -> None:
         """Kill what the dead executor left behind: orphans fall to the fork server."""
         group = self._executors.pop(dead, None)
         if group is not None:
+            group.empty()
+        self._sweep_orphans(dead)
+        if group is not None:
             group.remove()
         if self._sandboxes is not None:
             _remove(os.path.join(self._sandboxes, str(dead)))
+
+    def _sweep_orphans(self, dead: int) -> None:
         home = self._homes.pop(dead)
         with home.lock:
             server = home.pid
@@ -142,6 +150,8 @@ class Launcher:
             self._closed = True
         for server in self._servers.values():
             server.stop()  # not under the lock, which is held while a module is imported
+        for group in filter(None, list(self._executors.values())):
+            group.remove()
         if self._sandboxes is not None:
             _remove(self._sandboxes)
 

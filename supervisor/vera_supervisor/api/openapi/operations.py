@@ -297,8 +297,13 @@ _RULING: Final = Section(
         ),
         ("GET", "/admin/config"): Operation(
             "config",
-            "The configuration in force",
-            {200: as_json(ANY_OBJECT, "Every key by its dotted name; secrets are masked.")},
+            "The configuration in force, and where each value came from",
+            {
+                200: as_json(
+                    {"type": "object", "additionalProperties": answers.Setting},
+                    "Every key by its dotted name; secrets are masked.",
+                )
+            },
         ),
     },
 )
