@@ -67,7 +67,8 @@ class Dispatcher:
         self._starts: dict[str, float] = {}
         #: How tasks ended that somebody waits for, until that is stored.
         self._ends: dict[str, Record] = {}
-        self._idle = asyncio.Event()
+        #: Set when no task runs any more; None while nobody waits for that.
+        self._idle: asyncio.Event | None = None
         #: Set when the queue has room again; None while nobody waits for that.
         self._roomy: asyncio.Event | None = None
         self._carry: dict[type, Callable[[Any], None]] = {
@@ -108,19 +109,23 @@ class Dispatcher:
         """Let the scheduler know of `event`, and do all that follows from it."""
         if self._closed:
             return
-        self._inbox.append(event)
+        inbox = self._inbox
+        inbox.append(event)
         if self._stepping:
             return  # an effect of the step under way led here
         self._stepping = True
+        scheduler, carry, now = self.scheduler, self._carry, self._clock.now
         try:
-            while self._inbox:
-                for effect in self.scheduler.step(self._inbox.popleft(), self._clock.now()):
-                    self._carry[type(effect)](effect)
+            while inbox:
+                for effect in scheduler.step(inbox.popleft(), now()):
+                    carry[type(effect)](effect)
         finally:
             self._stepping = False
-        self._set_timer()
-        if not self.scheduler.running:
+        if scheduler.alarm.at < self._timer_at:
+            self._set_timer(scheduler.alarm.at)
+        if self._idle is not None and not scheduler.running:
             self._idle.set()
+            self._idle = None
         if self._roomy is not None and self.has_room(_WORTH_WAKING_FOR):
             self._roomy.set()
             self._roomy = None
@@ -264,22 +269,24 @@ class Dispatcher:
         """Start nothing more, wait for what runs, put back what runs after `timeout_s`."""
         self.post(ev.DrainAsked())
         reach(FaultPoint.DRAIN_BEGUN)
-        if self.scheduler.running:
-            self._idle.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._idle.wait()
-            except TimeoutError:
-                log.warning("%d tasks still run: they are put back", self.scheduler.running)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._rest()
+        except TimeoutError:
+            log.warning("%d tasks still run: they are put back", self.scheduler.running)
         await self.interrupt()
 
     async def interrupt(self) -> None:
         """Kill all executors and put their tasks back; returns when no task runs."""
-        if self.scheduler.running:
-            self._idle.clear()
         self.post(ev.InterruptAsked())
         reach(FaultPoint.INTERRUPTED)
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Return when no task runs."""
         if self.scheduler.running:
+            if self._idle is None:
+                self._idle = asyncio.Event()
             await self._idle.wait()
 
     def _answer(self, effect: Answer) -> None:
@@ -293,13 +300,11 @@ class Dispatcher:
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
 
-    def _set_timer(self) -> None:
-        when = self.scheduler.next_wakeup()
-        if when < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._clock.call_at(when, self._time_passed)
-            self._timer_at = when
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_at(when, self._time_passed)
+        self._timer_at = when
 
     def _time_passed(self) -> None:
         self._timer, self._timer_at = None, math.inf

@@ -51,7 +51,19 @@ from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
-from vera_worker.lifecycle import Move, Status, after
+from vera_worker.lifecycle import (
+    CANCEL,
+    COMPLETE,
+    FAIL,
+    FAILED,
+    QUEUED,
+    REQUEUE,
+    RUNNING,
+    START,
+    Move,
+    Status,
+    after,
+)
 from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Task
 
 #: A write that the store refused is tried again after this.
@@ -105,6 +117,8 @@ class Scheduler:
         self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
+        #: Rings no later than TimePassed will next be of use; read after every event.
+        self.alarm = self.slots.alarm
         self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}
         #: How many tasks run now.
@@ -144,10 +158,10 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        held = self._held
-        if not held:
-            self._dispatch(effects, now)
-        for pool in self.pools:
+        held = self.draining or self._recovery is not None
+        if not held and (first := self.pools.next()) is not None:
+            self._dispatch(first, effects, now)
+        for pool in self.pools.all:
             roster = pool.roster
             if pool.line.unused_awaited and not held:
                 effects += pool.make_way(now)
@@ -166,11 +180,6 @@ class Scheduler:
         self.admission.ceilings = policy.ceilings
         self.pools.obey(policy.pools)
 
-    @property
-    def _held(self) -> bool:
-        """Whether nothing may start now."""
-        return self.draining or self.recovering
-
     # What others may read.
 
     @property
@@ -184,7 +193,7 @@ class Scheduler:
 
     def blocked_by(self, live: LiveTask) -> Blocked | None:
         """Return what keeps a waiting task from running."""
-        if live.status is not Status.QUEUED:
+        if live.status is not QUEUED:
             return None
         if self.draining:
             return Blocked.DRAINING
@@ -213,12 +222,7 @@ class Scheduler:
 
         Once it comes, this says exactly when the next one will be of use.
         """
-        nearest = self.slots.alarm.at
-        if self.waiting.delayed:
-            nearest = min(nearest, self.waiting.delayed[0][0])
-        if self._unsaved:
-            nearest = min(nearest, self._unsaved[0][0])
-        return nearest
+        return self.alarm.at
 
     # Submission and cancellation.
 
@@ -276,7 +280,7 @@ class Scheduler:
             settled = self._settle(dependent, now)
         position = self.waiting.position(live)
         before = known is not None
-        return [Accept(task.task_id, Status.QUEUED, position, before, task.digest), *settled]
+        return [Accept(task.task_id, QUEUED, position, before, task.digest), *settled]
 
     def _forget(self, live: LiveTask, status: Status, now: float) -> list[Effect]:
         """A submission came to nothing: a task of its id is none of ours, or `status` already."""
@@ -296,11 +300,11 @@ class Scheduler:
 
     def _cancel_asked(self, event: ev.CancelAsked, now: float) -> list[Effect]:
         live = self.live.get(event.task_id)
-        if live is None or not live.added or live.status not in (Status.QUEUED, Status.RUNNING):
+        if live is None or not live.added or live.status not in (QUEUED, RUNNING):
             return [Refuse(event.task_id, Refusal.TOO_LATE, "the task has ended")]
-        if live.status is Status.QUEUED:
+        if live.status is QUEUED:
             self.waiting.leave(live)
-            return [self._finish(live, Move.CANCEL, None, CANCELLED_IN_QUEUE, b"")]
+            return [self._finish(live, CANCEL, None, CANCELLED_IN_QUEUE, b"")]
         live.unwanted = True
         return self._slot_of(live).stop(Cause.CANCELLED, now, self.policy.limits)
 
@@ -317,8 +321,8 @@ class Scheduler:
             if functions is not None and live.task.function not in functions:
                 self.queued += 1
                 self.waiting.park(live)
-            elif record.status is Status.RUNNING:
-                live.status = Status.RUNNING
+            elif record.status is RUNNING:
+                live.status = RUNNING
                 self.running += 1
                 self.waiting.begin(live.task)
                 effects += self._end_badly(live, WORKER_LOST, b"", now)
@@ -345,7 +349,7 @@ class Scheduler:
                 return self._settle(dependent, now)
             self.waiting.leave(live)
         if ready_at > now:
-            self.waiting.delay(live, ready_at)
+            self._delay(live, ready_at)
         else:
             self._recovery.line_up(live)
         return []
@@ -376,7 +380,7 @@ class Scheduler:
             self._wait(live, dependent.ready_at, now, now)
             return []
         failure = dependency_failed(*dependent.failed)
-        return [self._finish(live, Move.FAIL, None, failure, b"")]
+        return [self._finish(live, FAIL, None, failure, b"")]
 
     # What the store says.
 
@@ -393,7 +397,7 @@ class Scheduler:
     def _save_failed(self, event: ev.SaveFailed, now: float) -> list[Effect]:
         match event.effect:
             case AddTask(task=task):
-                forgotten = self._forget(self.live[task.task_id], Status.FAILED, now)
+                forgotten = self._forget(self.live[task.task_id], FAILED, now)
                 refuse = Refuse(task.task_id, Refusal.STORE, event.reason, task.digest)
                 return [refuse, *forgotten]
             case StartAttempt() as effect:
@@ -401,6 +405,7 @@ class Scheduler:
             case FinishTask() | RequeueTask() as effect:
                 # The outcome stands: it is written until the store takes it.
                 self._unsaved.append((now + SAVE_AGAIN_S, effect))
+                self.alarm.set(now + SAVE_AGAIN_S)
                 return []
 
     def _still_to_save(self, effect: RequeueTask | FinishTask) -> bool:
@@ -408,14 +413,14 @@ class Scheduler:
         if type(effect) is FinishTask:
             return True
         live = self.live.get(effect.task_id)
-        if live is None or live.status is not Status.QUEUED:
+        if live is None or live.status is not QUEUED:
             return False
         return live.attempt == effect.attempt
 
     def _start_stored(self, effect: StartAttempt, now: float) -> list[Effect]:
         """A task that may run only once is sent off when its start is on disk."""
         live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not Status.RUNNING:
+        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
             return []
         slot = self._slot_of(live)
         if slot.state is SlotState.BUSY:
@@ -432,7 +437,7 @@ class Scheduler:
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
         live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not Status.RUNNING:
+        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
             return []
         if not effect.acknowledge:
             return []  # it runs already, and its end will be stored
@@ -497,20 +502,20 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        effects: list[Effect] = []
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
-        done_with = event.unfit is not None or alone or roster.is_worn(slot)
-        if not done_with and not roster.overfull:
+        if event.unfit is None and not alone and roster.keeps(slot):
             roster.rest(slot, now)
-            effects: list[Effect] = []
         else:
-            effects = [roster.retire(slot, now)]
+            effects.append(roster.retire(slot, now))
         if why is not None:
             failure = self._stopped(live, why, event.failure, now)
         elif event.failure is not None:
             failure = event.failure
         else:
-            return [*effects, self._finish(live, Move.COMPLETE, event.result, None, event.output)]
+            effects.append(self._finish(live, COMPLETE, event.result, None, event.output))
+            return effects
         return effects + self._end_badly(live, failure, event.output, now)
 
     def _executor_lost(self, event: ev.ExecutorLost, now: float) -> list[Effect]:
@@ -543,6 +548,10 @@ class Scheduler:
             message = "the executor was killed but does not vanish (uninterruptible sleep)"
             effects += self._executor_lost(ev.ExecutorLost(slot.slot_id, message), now)
         self.pools.reset_alarm(now)
+        if self.waiting.delayed:
+            self.alarm.set(self.waiting.delayed[0][0])
+        if self._unsaved:
+            self.alarm.set(self._unsaved[0][0])
         return effects
 
     def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:
@@ -576,25 +585,28 @@ class Scheduler:
         if ready_at <= now:
             self.waiting.enqueue(live, arrived_at)
         else:
-            self.waiting.delay(live, ready_at)
+            self._delay(live, ready_at)
 
-    def _dispatch(self, effects: list[Effect], now: float) -> None:
-        while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
+    def _delay(self, live: LiveTask, until: float) -> None:
+        self.waiting.delay(live, until)
+        self.alarm.set(until)
+
+    def _dispatch(self, first: Pool, effects: list[Effect], now: float) -> None:
+        pool: Pool | None = first
+        while pool is not None and self.admission.room >= 1.0:
             live = pool.queue.pop()
             live.key = None
-            if live.expires_at <= now:
-                effects.append(self._finish(live, Move.FAIL, None, EXPIRED, b""))
-                continue
             need = live.task.requirements
-            if need is not None and not self.waiting.reservations.fits(need):
+            if live.expires_at <= now:
+                effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
+            elif need is not None and not self.waiting.reservations.fits(need):
                 self.waiting.hold_back(live)
-                continue
-            slot = self._slot_for(live.task, pool)
-            if slot is None:
+            elif (slot := self._slot_for(live.task, pool)) is not None:
+                self._start(live, slot, effects, now)
+            else:
                 self.waiting.await_unused(live)  # and before another task takes the place:
                 effects += pool.make_way(now)
-            else:
-                self._start(live, slot, effects, now)
+            pool = self.pools.next()
 
     def _slot_for(self, task: Task, pool: Pool) -> Slot | None:
         """Return an idle executor that will do for a task; there is one at least that is idle."""
@@ -604,11 +616,12 @@ class Scheduler:
 
     def _start(self, live: LiveTask, slot: Slot, effects: list[Effect], now: float) -> None:
         task = live.task
-        live.status = after(live.status, Move.START)
+        live.status = after(live.status, START)
+        if live.attempt:
+            live.ran_s = live.progress = live.peak_memory_mb = None
         live.attempt += 1
         live.slot_id = slot.slot_id
         live.started_at = now
-        live.ran_s = live.progress = live.peak_memory_mb = None
         self.queued -= 1
         self.running += 1
         self.waiting.begin(task)
@@ -640,20 +653,20 @@ class Scheduler:
         """An attempt ended with `failure`: try again or give up."""
         live.failure = failure = with_tail(failure, output)
         if live.unwanted:
-            return [self._finish(live, Move.CANCEL, None, failure, output)]
+            return [self._finish(live, CANCEL, None, failure, output)]
         if live.task.function in self.policy.at_most_once:
-            return [self._finish(live, Move.FAIL, None, failure, output)]
+            return [self._finish(live, FAIL, None, failure, output)]
         crash_retries = self.policy.crash_retries
         next_ = delay_before_next(failure.cause, live.task, live.spent, crash_retries, self._rng)
         if next_ is None:
-            return [self._finish(live, Move.FAIL, None, failure, output)]
+            return [self._finish(live, FAIL, None, failure, output)]
         delay, live.spent = next_
         return [self._try_again(live, failure, delay, output, now)]
 
     def _try_again(
         self, live: LiveTask, failure: Failure, delay: float, output: bytes, now: float
     ) -> Effect:
-        live.status = after(live.status, Move.REQUEUE)
+        live.status = after(live.status, REQUEUE)
         self._leave_slot(live)
         self.queued += 1
         if failure.cause is Cause.INTERRUPTED:
@@ -672,7 +685,7 @@ class Scheduler:
         failure: Failure | None,
         output: bytes,
     ) -> Effect:
-        if live.status is Status.RUNNING:
+        if live.status is RUNNING:
             self._leave_slot(live)
         else:
             self.queued -= 1
@@ -705,5 +718,5 @@ def _never_begun(known: Record, task: Task) -> bool:
 
     Its client was refused, and now asks again: the task is taken up after all.
     """
-    begun = known.status is not Status.QUEUED or known.attempt > 0
+    begun = known.status is not QUEUED or known.attempt > 0
     return known.task.digest == task.digest and not begun
