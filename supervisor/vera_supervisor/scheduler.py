@@ -65,7 +65,7 @@ from vera_worker.lifecycle import (
     Status,
     after,
 )
-from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Task
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Spent, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
@@ -73,6 +73,7 @@ SAVE_AGAIN_S: Final = 1.0
 #: that kills the worker at once would otherwise never be seen to have started.
 CAREFUL_STARTS: Final = 256
 _MIB: Final = 1024 * 1024
+_NOTHING_SPENT: Final = Spent()
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +98,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     alone: frozenset[str] = frozenset()
     #: How attempts are confined, by those of them for which they are.
     sandboxes: Mapping[str, Sandbox] = {}
-    #: Bytes that an attempt may use with all its processes: in general, and by function.
-    task_memory: int | None = None
-    memory: Mapping[str, int] = {}
+    #: Bytes that an attempt may use with all its processes: in general, and by function. Of several
+    #: numbers each is for the attempt after one that needed more; none: no limit.
+    task_memory: tuple[int, ...] = ()
+    memory: Mapping[str, tuple[int, ...]] = {}
     #: The functions that the executors offer; None while that is not known.
     functions: frozenset[str] | None = None
 
@@ -108,12 +110,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """All pools by name."""
         return {DEFAULT_POOL: PoolPolicy(size=self.size, limits=self.limits), **self.pools}
 
-    def memory_bytes(self, task: Task) -> int | None:
-        """Return what an attempt of that task may use; None: no limit."""
+    def memory_tiers(self, task: Task) -> tuple[int, ...]:
+        """Return what attempts of that task may use, one after the other; none: no limit."""
         need = task.requirements
         if need is not None and need.memory_mb is not None:
-            return int(need.memory_mb * _MIB)
+            return (int(need.memory_mb * _MIB),)
         return self.memory.get(task.function, self.task_memory)
+
+    def memory_bytes(self, task: Task, spent: Spent = _NOTHING_SPENT) -> int | None:
+        """Return what the next attempt of a task may use that has spent so much; None: no limit."""
+        tiers = self.memory_tiers(task)
+        return tiers[min(spent.memory_tiers, len(tiers) - 1)] if tiers else None
 
 
 class Scheduler:
@@ -169,10 +176,12 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        held = self.draining or self._recovery is not None
-        if not held and (first := self.pools.next()) is not None:
-            self._dispatch(first, effects, now)
-        for pool in self.pools.all:
+        held, pools = self.draining or self._recovery is not None, self.pools.all
+        for pool in pools:
+            if pool.queue.ready and pool.roster.idle and not held:
+                self._dispatch(effects, now)
+                break
+        for pool in pools:
             roster = pool.roster
             if pool.line.unused_awaited and not held:
                 effects += pool.make_way(now)
@@ -604,9 +613,8 @@ class Scheduler:
         self.waiting.delay(live, until)
         self.alarm.set(until)
 
-    def _dispatch(self, first: Pool, effects: list[Effect], now: float) -> None:
-        pool: Pool | None = first
-        while pool is not None and self.admission.room >= 1.0:
+    def _dispatch(self, effects: list[Effect], now: float) -> None:
+        while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
             need = live.task.requirements
@@ -619,7 +627,6 @@ class Scheduler:
             else:
                 self.waiting.await_unused(live)  # and before another task takes the place:
                 effects += pool.make_way(now)
-            pool = self.pools.next()
 
     def _slot_for(self, task: Task, pool: Pool) -> Slot | None:
         """Return an idle executor that will do for a task; there is one at least that is idle."""
@@ -652,7 +659,7 @@ class Scheduler:
             effects.append(self._assign(slot, live))
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
-        memory_bytes = self.policy.memory_bytes(live.task)
+        live.memory_bytes = memory_bytes = self.policy.memory_bytes(live.task, live.spent)
         sandbox = self.policy.sandboxes.get(live.task.function)
         return Assign(slot.slot_id, live.task, live.attempt, memory_bytes, sandbox)
 
@@ -660,7 +667,7 @@ class Scheduler:
         """Return the certificate of an attempt that we ended ourselves."""
         ran_s = None if live.started_at is None else now - live.started_at
         if why is Cause.MEMORY:
-            limit_bytes = self.policy.memory_bytes(live.task)
+            limit_bytes = live.memory_bytes
             assert limit_bytes is not None, live
             assert live.peak_memory_mb is not None, live
             return over_memory(seen, limit_bytes, live.peak_memory_mb, ran_s)
@@ -675,8 +682,14 @@ class Scheduler:
             return [self._finish(live, CANCEL, None, failure, output)]
         if live.task.function in self.policy.at_most_once:
             return [self._finish(live, FAIL, None, failure, output)]
-        crash_retries = self.policy.crash_retries
-        next_ = delay_before_next(failure.cause, live.task, live.spent, crash_retries, self._rng)
+        next_ = delay_before_next(
+            failure.cause,
+            live.task,
+            live.spent,
+            self.policy.crash_retries,
+            self._rng,
+            memory_tiers=len(self.policy.memory_tiers(live.task)),
+        )
         if next_ is None:
             return [self._finish(live, FAIL, None, failure, output)]
         delay, live.spent = next_
