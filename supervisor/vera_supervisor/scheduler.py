@@ -64,11 +64,15 @@ from vera_worker.lifecycle import (
     Status,
     after,
 )
-from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Task
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Spent, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
+#: So many starts are on disk before they begin once tasks of an earlier run were taken up: a task
+#: that kills the worker at once would otherwise never be seen to have started.
+CAREFUL_STARTS: Final = 256
 _MIB: Final = 1024 * 1024
+_NOTHING_SPENT: Final = Spent()
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,9 +94,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     alone: frozenset[str] = frozenset()
     #: How attempts are confined, by those of them for which they are.
     sandboxes: Mapping[str, Sandbox] = {}
-    #: Bytes that an attempt may use with all its processes: in general, and by function.
-    task_memory: int | None = None
-    memory: Mapping[str, int] = {}
+    #: Bytes that an attempt may use with all its processes: in general, and by function. Of several
+    #: numbers each is for the attempt after one that needed more; none: no limit.
+    task_memory: tuple[int, ...] = ()
+    memory: Mapping[str, tuple[int, ...]] = {}
     #: The functions that the executors offer; None while that is not known.
     functions: frozenset[str] | None = None
 
@@ -101,12 +106,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """How long executors may take: those of the default pool; others only start slower."""
         return self.pools[DEFAULT_POOL].limits
 
-    def memory_bytes(self, task: Task) -> int | None:
-        """Return what an attempt of that task may use; None: no limit."""
+    def memory_tiers(self, task: Task) -> tuple[int, ...]:
+        """Return what attempts of that task may use, one after the other; none: no limit."""
         need = task.requirements
         if need is not None and need.memory_mb is not None:
-            return int(need.memory_mb * _MIB)
+            return (int(need.memory_mb * _MIB),)
         return self.memory.get(task.function, self.task_memory)
+
+    def memory_bytes(self, task: Task, spent: Spent = _NOTHING_SPENT) -> int | None:
+        """Return what the next attempt of a task may use that has spent so much; None: no limit."""
+        tiers = self.memory_tiers(task)
+        return tiers[min(spent.memory_tiers, len(tiers) - 1)] if tiers else None
 
 
 class Scheduler:
@@ -130,6 +140,9 @@ class Scheduler:
         self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
+        self._careful_starts = 0
+        #: Starts that have to be on disk before their tasks are sent off, by task.
+        self._unsent: dict[str, StartAttempt] = {}
         self._rng = rng
         self._unsaved: deque[tuple[float, RequeueTask | FinishTask]] = deque()
         #: While tasks of an earlier run are taken up.
@@ -158,10 +171,12 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        held = self.draining or self._recovery is not None
-        if not held and (first := self.pools.next()) is not None:
-            self._dispatch(first, effects, now)
-        for pool in self.pools.all:
+        held, pools = self.draining or self._recovery is not None, self.pools.all
+        for pool in pools:
+            if pool.queue.ready and pool.roster.idle and not held:
+                self._dispatch(effects, now)
+                break
+        for pool in pools:
             roster = pool.roster
             if pool.line.unused_awaited and not held:
                 effects += pool.make_way(now)
@@ -334,6 +349,7 @@ class Scheduler:
             for live in recovery.in_order():
                 self.waiting.enqueue(live, live.place)
             self._recovery = None
+            self._careful_starts = CAREFUL_STARTS
         return effects
 
     def _take_up_waiting(
@@ -418,14 +434,21 @@ class Scheduler:
         return live.attempt == effect.attempt
 
     def _start_stored(self, effect: StartAttempt, now: float) -> list[Effect]:
-        """A task that may run only once is sent off when its start is on disk."""
-        live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
+        """A task whose start had to be on disk first is sent off."""
+        live = self._awaiting(effect)
+        if live is None:
             return []
         slot = self._slot_of(live)
         if slot.state is SlotState.BUSY:
             return [self._assign(slot, live)]
         return self._not_sent(live, slot, now)
+
+    def _awaiting(self, effect: StartAttempt) -> LiveTask | None:
+        """Return the task that waits for just this start to be stored, if it still does."""
+        if self._unsent.get(effect.task_id) is not effect:
+            return None
+        del self._unsent[effect.task_id]
+        return self.live[effect.task_id]
 
     def _not_sent(self, live: LiveTask, slot: Slot, now: float) -> list[Effect]:
         """A task was to stop before it was sent off: its executor is free, unless it is killed."""
@@ -436,11 +459,9 @@ class Scheduler:
         return self._end_badly(live, failure, b"", now)
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
-        live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
-            return []
-        if not effect.acknowledge:
-            return []  # it runs already, and its end will be stored
+        live = self._awaiting(effect)
+        if live is None:
+            return []  # or it runs already, and its end will be stored
         slot = self._slot_of(live)
         if slot.state is not SlotState.BUSY:
             return self._not_sent(live, slot, now)
@@ -591,9 +612,8 @@ class Scheduler:
         self.waiting.delay(live, until)
         self.alarm.set(until)
 
-    def _dispatch(self, first: Pool, effects: list[Effect], now: float) -> None:
-        pool: Pool | None = first
-        while pool is not None and self.admission.room >= 1.0:
+    def _dispatch(self, effects: list[Effect], now: float) -> None:
+        while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
             need = live.task.requirements
@@ -606,7 +626,6 @@ class Scheduler:
             else:
                 self.waiting.await_unused(live)  # and before another task takes the place:
                 effects += pool.make_way(now)
-            pool = self.pools.next()
 
     def _slot_for(self, task: Task, pool: Pool) -> Slot | None:
         """Return an idle executor that will do for a task; there is one at least that is idle."""
@@ -627,13 +646,19 @@ class Scheduler:
         self.waiting.begin(task)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
-        once = task.function in self.policy.at_most_once
-        effects.append(StartAttempt(task.task_id, live.attempt, acknowledge=once))
-        if not once:
+        stored_first = live.spent.crashes > 0 or task.function in self.policy.at_most_once
+        if self._careful_starts:
+            self._careful_starts -= 1
+            stored_first = True
+        start = StartAttempt(task.task_id, live.attempt, acknowledge=stored_first)
+        effects.append(start)
+        if stored_first:
+            self._unsent[task.task_id] = start
+        else:
             effects.append(self._assign(slot, live))
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
-        memory_bytes = self.policy.memory_bytes(live.task)
+        live.memory_bytes = memory_bytes = self.policy.memory_bytes(live.task, live.spent)
         sandbox = self.policy.sandboxes.get(live.task.function)
         return Assign(slot.slot_id, live.task, live.attempt, memory_bytes, sandbox)
 
@@ -641,7 +666,7 @@ class Scheduler:
         """Return the certificate of an attempt that we ended ourselves."""
         ran_s = None if live.started_at is None else now - live.started_at
         if why is Cause.MEMORY:
-            limit_bytes = self.policy.memory_bytes(live.task)
+            limit_bytes = live.memory_bytes
             assert limit_bytes is not None, live
             assert live.peak_memory_mb is not None, live
             return over_memory(seen, limit_bytes, live.peak_memory_mb, ran_s)
@@ -656,8 +681,14 @@ class Scheduler:
             return [self._finish(live, CANCEL, None, failure, output)]
         if live.task.function in self.policy.at_most_once:
             return [self._finish(live, FAIL, None, failure, output)]
-        crash_retries = self.policy.crash_retries
-        next_ = delay_before_next(failure.cause, live.task, live.spent, crash_retries, self._rng)
+        next_ = delay_before_next(
+            failure.cause,
+            live.task,
+            live.spent,
+            self.policy.crash_retries,
+            self._rng,
+            memory_tiers=len(self.policy.memory_tiers(live.task)),
+        )
         if next_ is None:
             return [self._finish(live, FAIL, None, failure, output)]
         delay, live.spent = next_
@@ -694,6 +725,8 @@ class Scheduler:
         return FinishTask(task_id, live.attempt, live.status, result, failure, output)
 
     def _leave_slot(self, live: LiveTask) -> None:
+        if self._unsent:
+            self._unsent.pop(live.task.task_id, None)
         live.slot_id = None
         self.running -= 1
         self.waiting.end(live.task)

@@ -20,7 +20,7 @@ from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
-from vera_supervisor.catalogue import Catalogue
+from vera_supervisor.catalogue import Catalogue, memory_tiers
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
@@ -210,7 +210,7 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         max_concurrency={} if catalogue is None else catalogue.max_concurrency,
         alone=frozenset() if catalogue is None else catalogue.alone,
         sandboxes={} if catalogue is None else catalogue.sandboxes,
-        task_memory=config.limits.task_memory,
+        task_memory=memory_tiers(config.limits.task_memory, config.limits.memory_tiers),
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )

@@ -61,3 +61,17 @@ def test_a_task_that_asks_for_far_too_much_at_once_is_refused_it(node: WorkerPro
     assert (failure["cause"], failure["type"], failure["limit_mb"]) == ("memory", "MemoryError", 64)
     # What was refused to one task is there for the next.
     assert node.submit("balloon", 20, wait=30)["status"] == "completed"
+
+
+def test_a_task_that_needs_more_runs_again_one_tier_up(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "worker.toml").write_text(
+        '[tasks.functions.balloon]\nmemory_tiers = ["48MiB", "200MiB"]\n'
+    )
+    with WorkerProcess(tmp_path, MAX_WORKERS="1") as worker:
+        record = worker.submit("balloon", 90, wait=30)
+        assert (record["status"], record["attempt"]) == ("completed", 2)
+        record = worker.submit("balloon", 300, wait=30)
+        failure = record["failure"]
+        assert (record["status"], record["attempt"]) == ("failed", 2)
+        assert (failure["cause"], failure["limit_mb"]) == ("memory", 200)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vera_supervisor.config.keys import key
-from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size
+from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size, Tiers
 from vera_supervisor.config.texts import MODULE
 from vera_worker.tasks import Isolation, Priority
 
@@ -133,6 +133,12 @@ class Limits:
         env="TASK_MEMORY",
         example="512MiB",
     )
+    memory_tiers: tuple[int, ...] | None = key(
+        None,
+        Tiers(Size(_MIB)),
+        "The same in steps: an attempt that needs more is followed by one with the next.",
+        example=("512MiB", "2GiB"),
+    )
     task_processes: int = key(
         1024,
         Integer(8),
@@ -142,6 +148,9 @@ class Limits:
         2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
     )
     max_body: int = key(_MIB, Size(_KIB), "Size of the body of one request at most.")
+    max_bodies: int = key(
+        64 * _MIB, Size(_KIB), "Size of all large bodies that are on their way in, at most."
+    )
     max_result: int = key(10 * _MIB, Size(), "Size of the result of one task at most, as JSON.")
     max_output: int = key(_MIB, Size(0), "Captured output that is kept of one attempt; 0: none.")
 
@@ -155,6 +164,12 @@ class FunctionLimits:
     )
     memory: int | None = key(
         None, Size(_MIB), "Memory that an attempt may use with all its processes.", example="1GiB"
+    )
+    memory_tiers: tuple[int, ...] | None = key(
+        None,
+        Tiers(Size(_MIB)),
+        "The same in steps, from one attempt that needs more memory to the next.",
+        example=("512MiB", "2GiB"),
     )
     max_retries: int | None = key(
         None,
