@@ -138,6 +138,9 @@ class Limits:
         2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
     )
     max_body: int = key(_MIB, Size(_KIB), "Size of the body of one request at most.")
+    max_bodies: int = key(
+        64 * _MIB, Size(_KIB), "Size of all large bodies that are on their way in, at most."
+    )
     max_result: int = key(10 * _MIB, Size(), "Size of the result of one task at most, as JSON.")
     max_output: int = key(_MIB, Size(0), "Captured output that is kept of one attempt; 0: none.")
 
