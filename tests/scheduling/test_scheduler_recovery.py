@@ -113,7 +113,7 @@ def test_a_task_that_ran_is_tried_again_at_the_cost_of_a_crash_and_that_is_store
 def test_a_task_that_kills_the_worker_at_once_is_given_up_all_the_same() -> None:
     """Of its first start the store never heard."""
     record = left("a")
-    for _life in range(9):
+    for lives in range(9):  # noqa: B007 - it is looked at behind the loop
         desk = desk_with(1, crash_retries=2)
         effects = desk.recover(record) + [effect for _, effect in desk.pass_time(5.0)]
         ends = only(fx.FinishTask, effects)
