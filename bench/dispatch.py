@@ -126,9 +126,10 @@ async def running_flow(
     clock, flow = SystemClock(), Flow()
     store = MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=STORE_BYTES)
     scheduler = Scheduler(policy(config), random.Random(1))
-    flow.dispatcher = Dispatcher(scheduler, store, flow, Metrics(), clock)
+    metrics = Metrics()
+    flow.dispatcher = Dispatcher(scheduler, store, flow, metrics, clock)
     async with (
-        executors(config, flow.dispatcher, partial(code_on_trial, None)) as (pool, _),
+        executors(config, flow.dispatcher, partial(code_on_trial, None), metrics) as (pool, _),
         anyio.create_task_group() as group,
     ):
         await flow.run(WARM_UP_TASKS)

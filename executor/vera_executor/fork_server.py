@@ -28,7 +28,7 @@ PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
 #: nothing of that, and each executor would import for itself what is on the disk by then.
 PATH_VARIABLE: Final = "_VERA_PATH"
 #: The file that says which of them is being imported, should that never end, or end this process.
-IMPORTING_VARIABLE: Final = "_VERA_IMPORTING"
+PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
 
 #: Seconds between two looks whether the supervisor is still there, while modules are imported.
 _ASK_S: Final = 0.2
@@ -48,14 +48,14 @@ def _install() -> None:
     path = os.environ.pop(PATH_VARIABLE, None)
     if path is not None:
         sys.path[:] = path.split(os.pathsep)
-    importing = Path(os.environ.pop(IMPORTING_VARIABLE, os.devnull))
+    progress = Path(os.environ.pop(PROGRESS_VARIABLE, os.devnull))
     with _watch_over_the_supervisor():
         for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
-            importing.write_text(module, encoding="utf-8")
+            progress.write_text(module, encoding="utf-8")
             # An executor imports it again and reports what is wrong.
             with suppress(BaseException):
                 importlib.import_module(module)
-        importing.write_text("")
+        progress.write_text("")
 
 
 @contextmanager

@@ -11,13 +11,16 @@ from typing import Final, NamedTuple
 
 import anyio.to_thread
 
+from vera_supervisor import entrance
 from vera_supervisor.catalogue import Differences
 from vera_supervisor.config import Change, Config, ConfigError, changes
-from vera_supervisor.entrance import UNFIT, Entrance
+from vera_supervisor.entrance import Entrance
 from vera_supervisor.notify import Notifier
-from vera_supervisor.pool.trial import Candidate, UnfitCode
+from vera_supervisor.pool import trial
+from vera_supervisor.pool.trial import Candidate
+from vera_supervisor.staffing import UnfitPool
 from vera_supervisor.timekeeper import UnfitSchedule
-from vera_worker.errors import ModuleLoadError, VeraError
+from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +39,10 @@ class NeedsRestart(VeraError):
 CANNOT_RELOAD: Final = (
     ConfigError,
     NeedsRestart,
-    ModuleLoadError,
-    UnfitCode,
+    UnfitPool,
     UnfitSchedule,
-    *UNFIT,
+    *trial.UNFIT,
+    *entrance.UNFIT,
 )
 
 
@@ -81,9 +84,9 @@ class Reloader:
             refused = [change for change in found if not change.reloadable]
             if refused:
                 raise NeedsRestart(refused)
-            entrance = await anyio.to_thread.run_sync(self._entrance_of, new)
+            let_in = await anyio.to_thread.run_sync(self._entrance_of, new)
             async with self._on_trial(new) as code:
-                functions = self._obey(new, entrance, code)
+                functions = self._obey(new, let_in, code)
             self._config = new
         said = [*map(str, found), *functions.words()]
         log.info("reloaded: %s", "; ".join(said) or "nothing but the code can have changed")

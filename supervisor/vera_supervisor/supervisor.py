@@ -39,9 +39,15 @@ from vera_supervisor.pool.pool import Pool
 from vera_supervisor.pool.trial import Candidate, on_trial
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
-from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy, Scheduler
-from vera_supervisor.slot import Limits, SlotState
+from vera_supervisor.slot import SlotState
+from vera_supervisor.staffing import (
+    check_functions,
+    outfits,
+    pool_policies,
+    routes,
+    warm_ups,
+)
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
@@ -112,10 +118,11 @@ async def _serve(
     groups = await anyio.to_thread.run_sync(groups_of, config)
     code_of = partial(code_on_trial, groups)
     async with (
-        executors(config, dispatcher, code_of) as (pool, functions),
+        executors(config, dispatcher, code_of, metrics) as (pool, functions),
         anyio.create_task_group() as group,
     ):
         catalogue = Catalogue(functions, config.tasks.functions)
+        check_functions(config, catalogue)
         warn_of_unknown(catalogue)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
@@ -126,6 +133,7 @@ async def _serve(
 
         def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
             catalogue = Catalogue(code.functions, new.tasks.functions)
+            check_functions(new, catalogue)
             templates = timekeeper.templates(new, catalogue)
             # Whatever could fail has not: from here on all is taken up, with nobody in between.
             differences = services.catalogue.differences(catalogue)
@@ -133,7 +141,7 @@ async def _serve(
             services.config, services.catalogue = new, catalogue
             timekeeper.obey(templates)
             logging.getLogger().setLevel(new.logging.level)
-            pool.adopt(code.launcher)
+            pool.adopt(code.launcher, code.outfits)
             scheduler.obey(policy(new, catalogue))
             dispatcher.post(ev.CodeReplaced())
             warn_of_unknown(catalogue)
@@ -205,17 +213,8 @@ def feed_of(config: Config) -> Feed:
 def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
     """Return what the scheduler is to go by."""
     return Policy(
-        size=Size(
-            min_workers=config.executor.min_workers,
-            max_workers=config.executor.max_workers,
-            idle_timeout_s=config.executor.idle_timeout,
-            max_tasks=config.executor.max_tasks,
-        ),
-        limits=Limits(
-            start_timeout_s=config.executor.start_timeout,
-            check_interval_s=config.health.check_interval,
-            kill_grace_s=config.limits.kill_grace,
-        ),
+        pools=pool_policies(config),
+        routes=routes(config),
         queue_size=config.queue.size,
         ceilings=Ceilings(
             max_cpu_percent=config.limits.max_cpu_percent,
@@ -252,8 +251,9 @@ def code_on_trial(groups: Groups | None, config: Config) -> AbstractAsyncContext
         modules=config.tasks.modules,
         max_payload_bytes=config.limits.max_body,
         max_result_bytes=config.limits.max_result,
+        warm_ups=warm_ups(config),
     )
-    return on_trial(settings, groups, config.executor.start_timeout)
+    return on_trial(settings, groups, outfits(config), config.executor.start_timeout)
 
 
 @asynccontextmanager
@@ -261,19 +261,23 @@ async def executors(
     config: Config,
     dispatcher: Dispatcher,
     code_of: Callable[[Config], AbstractAsyncContextManager[Candidate]],
+    metrics: Metrics,
 ) -> AsyncIterator[tuple[Pool, tuple[FunctionInfo, ...]]]:
     """Start the executors, say what they offer, and kill them all on the way out.
 
-    Raises ModuleLoadError or UnfitCode.
+    Raises one of trial.UNFIT.
     """
     limits = config.limits
     pool = Pool(
-        dispatcher.post, max_result_bytes=limits.max_result, max_output_bytes=limits.max_output
+        dispatcher.post,
+        max_result_bytes=limits.max_result,
+        max_output_bytes=limits.max_output,
+        on_start=lambda name, seconds: metrics.start_seconds[name].observe(seconds),
     )
     dispatcher.attach(pool)
     try:
         async with code_of(config) as code:
-            pool.adopt(code.launcher)
+            pool.adopt(code.launcher, code.outfits)
         dispatcher.post(ev.TimePassed())  # the roster is short of its minimum: it launches
         yield pool, code.functions
     finally:

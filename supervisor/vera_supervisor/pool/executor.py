@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from vera_supervisor.effects import Assign
+from vera_supervisor.pool.growth import Growth
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
@@ -26,12 +27,23 @@ _STACK_BYTES: Final = 64 * 1024
 class Executor:
     """A process, and all that connects us with it."""
 
-    def __init__(self, launcher: Launcher, launched: Launched, max_output_bytes: int) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        launched: Launched,
+        *,
+        max_output_bytes: int = 0,
+        max_growth: int | None = None,
+        begun: float = 0.0,
+    ) -> None:
         self.launcher = launcher
+        #: When it was begun to be launched.
+        self.begun = begun
         self._launched = launched
         self.memory = launched.memory
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
+        self.growth = Growth(self.pid, max_growth)
         self.link: Link
         #: Why it is killed although its task had time left.
         self.broken: str | None = None

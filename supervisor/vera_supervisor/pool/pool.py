@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -23,8 +23,9 @@ from vera_supervisor.events import (
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
 from vera_supervisor.pool.launch import Launcher
+from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree, wire
-from vera_worker.errors import ModuleLoadError
+from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.tasks import Cause, Failure, Progress
 
@@ -35,6 +36,7 @@ _UNLINKED_S: Final = 0.2
 #: Seconds between two looks at the memory of tasks that have a limit.
 MEMORY_LOOK_S: Final = 0.05
 _MIB: Final = 1024 * 1024
+_MS: Final = 1000.0
 
 #: What an executor may conclude itself; all other causes are the supervisor's to see.
 _CAUSES_OF_A_CHILD: Final = {
@@ -47,9 +49,11 @@ Post = Callable[[Event], None]
 class Generation:
     """The executors that run one state of the task modules' code."""
 
-    def __init__(self, number: int, launcher: Launcher) -> None:
+    def __init__(self, number: int, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
         self.number = number
         self.launcher = launcher
+        #: By pool.
+        self.outfits = outfits
         #: How many executors of it there are, or are being started.
         self.executors = 0
 
@@ -60,11 +64,19 @@ class Pool:
     None is started before a generation of code was adopted.
     """
 
-    def __init__(self, post: Post, *, max_result_bytes: int, max_output_bytes: int) -> None:
+    def __init__(
+        self,
+        post: Post,
+        *,
+        max_result_bytes: int,
+        max_output_bytes: int,
+        on_start: Callable[[str, float], None] = lambda _pool, _seconds: None,
+    ) -> None:
         self._post = post
         #: The one that new executors are of.
         self._generation: Generation
         self._adopted = 0
+        self._on_start = on_start
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
         self._executors: dict[int, Executor] = {}
@@ -78,11 +90,11 @@ class Pool:
         #: Those that are not closed.
         self._generations: list[Generation] = []
 
-    def adopt(self, launcher: Launcher) -> None:
+    def adopt(self, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
         """Have all new executors started by `launcher`; the one before goes with its last one."""
         before = self._generations[-1:]
         self._adopted += 1
-        self._generation = Generation(self._adopted, launcher)
+        self._generation = Generation(self._adopted, launcher, outfits)
         self._generations.append(self._generation)
         for generation in before:
             self._close_if_unused(generation)
@@ -95,7 +107,7 @@ class Pool:
         """Start an executor for a slot."""
         generation = self._generation
         generation.executors += 1
-        self._do(self._launch(effect.slot_id, generation))
+        self._do(self._launch(effect, generation))
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
@@ -176,18 +188,21 @@ class Pool:
             self._do(_in_thread(generation.launcher.close))
             log.info("generation %d of the task modules is gone", generation.number)
 
-    async def _launch(self, slot_id: int, generation: Generation) -> None:
+    async def _launch(self, effect: Launch, generation: Generation) -> None:
         try:
-            await self._live(slot_id, generation.launcher)
+            await self._live(effect, generation)
         finally:
             generation.executors -= 1
             self._close_if_unused(generation)
 
-    async def _live(self, slot_id: int, launcher: Launcher) -> None:
+    async def _live(self, effect: Launch, generation: Generation) -> None:
         """Start an executor, and be there for it until it has ended."""
+        slot_id, launcher = effect.slot_id, generation.launcher
+        outfit = generation.outfits[effect.pool]
+        begun = _now()
         self._launching[slot_id] = launcher
         try:
-            launched = await anyio.to_thread.run_sync(launcher.start)
+            launched = await anyio.to_thread.run_sync(launcher.start, outfit, effect.seat)
         except (OSError, ModuleLoadError) as error:
             log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
@@ -195,11 +210,17 @@ class Pool:
             return
         finally:
             del self._launching[slot_id]
-        executor = Executor(launcher, launched, self._max_output_bytes)
+        executor = Executor(
+            launcher,
+            launched,
+            max_output_bytes=self._max_output_bytes,
+            max_growth=outfit.max_growth,
+            begun=begun,
+        )
         self._executors[slot_id] = executor
         await executor.connect(
             self._max_frame_bytes,
-            partial(self._heard, slot_id, executor),
+            partial(self._heard, effect, executor),
             partial(self._broken, slot_id),
             partial(self._unlinked, slot_id),
         )
@@ -262,7 +283,8 @@ class Pool:
             self._exceeded(executor.limited, executor.memory.killed())
             executor.limited = None
 
-    def _heard(self, slot_id: int, executor: Executor, message: wire.FromExecutor) -> None:
+    def _heard(self, launch: Launch, executor: Executor, message: wire.FromExecutor) -> None:
+        slot_id = launch.slot_id
         match message:
             case wire.Returned():
                 self._end_limit(executor)
@@ -275,7 +297,7 @@ class Pool:
                         message.result,
                         executor.stopped(),
                         executor.output.take(),
-                        message.unfit,
+                        message.unfit or executor.growth.after_task(_now()),
                     )
                 )
             case wire.Raised():
@@ -289,21 +311,33 @@ class Pool:
                         None,
                         _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
-                        message.unfit,
+                        message.unfit or executor.growth.after_task(_now()),
                     )
                 )
             case wire.Reported():
                 progress = Progress(message.fraction, message.message)
                 self._post(AttemptReported(slot_id, message.task_id, message.attempt, progress))
             case wire.Pong():
-                self._post(ExecutorAnswered(slot_id))
+                self._post(ExecutorAnswered(slot_id, executor.growth.at_rest(_now())))
             case wire.Ready():
                 executor.output.take()  # what the modules printed while they were loaded
+                took_s = _now() - executor.begun
+                self._on_start(launch.pool, took_s)
+                log.debug(
+                    "executor %d of the pool %s is ready after %.0f ms",
+                    executor.pid,
+                    launch.pool,
+                    took_s * _MS,
+                )
                 self._post(ExecutorReady(slot_id))
             case wire.LoadFailed():
                 error = ModuleLoadError(message.module, message.reason, message.traceback)
                 executor.broken = str(error)
                 log.error("%s", error)
+            case wire.WarmUpFailed():
+                failed = WarmUpFailed(message.function, message.reason, message.traceback)
+                executor.broken = str(failed)
+                log.error("an executor of the pool %s is not ready: %s", launch.pool, failed)
 
 
 def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:
@@ -324,3 +358,7 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> None:
     await anyio.to_thread.run_sync(partial(call, *args))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

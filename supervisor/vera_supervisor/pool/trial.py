@@ -4,7 +4,7 @@ That executor gets no task and no slot, so for a moment there is one more than t
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -14,8 +14,9 @@ import anyio.to_thread
 from vera_supervisor.pool.cgroups import Groups
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.launch import Launched, Launcher, Settings
+from vera_supervisor.pool.outfits import Outfit
 from vera_worker import wire
-from vera_worker.errors import ModuleLoadError, VeraError
+from vera_worker.errors import ModuleLoadError, VeraError, WarmUpFailed
 from vera_worker.handlers import FunctionInfo
 
 #: An executor that has just become ready answers a self-check within this.
@@ -28,35 +29,54 @@ class UnfitCode(VeraError):
     """An executor with that code is not fit for tasks, and no single module is known to be why."""
 
 
+#: Why code does not pass.
+UNFIT: Final = (ModuleLoadError, WarmUpFailed, UnfitCode)
+
+
 class Candidate(NamedTuple):
     """Code that has passed."""
 
     launcher: Launcher
+    #: What the executors of each pool are given.
+    outfits: Mapping[str, Outfit]
     functions: tuple[FunctionInfo, ...]
 
 
 @asynccontextmanager
 async def on_trial(
-    settings: Settings, groups: Groups | None, within_s: float
+    settings: Settings, groups: Groups | None, outfits: Mapping[str, Outfit], within_s: float
 ) -> AsyncIterator[Candidate]:
     """Load the task modules anew, and end all that was started for it if an error comes.
 
-    They have to be loaded within `within_s` seconds. Raises ModuleLoadError or UnfitCode.
+    They have to be loaded within `within_s` seconds, in the environment of each pool; no pool is
+    warmed up for that. Raises UNFIT.
     """
     launcher = await anyio.to_thread.run_sync(Launcher, settings, groups)
     try:
-        yield Candidate(launcher, await try_out(launcher, within_s))
+        functions = await try_out(launcher, Outfit(), within_s)
+        for environment in _environments(outfits.values()):
+            await try_out(launcher, Outfit(environment=environment), within_s)
+        yield Candidate(launcher, outfits, functions)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(launcher.close)
         raise
 
 
-async def try_out(launcher: Launcher, within_s: float) -> tuple[FunctionInfo, ...]:
-    """Return the functions that `launcher` offers; raise ModuleLoadError or UnfitCode."""
+def _environments(outfits: Iterable[Outfit]) -> list[Mapping[str, str]]:
+    """Return those besides our own in which modules are loaded, each once."""
+    found: list[Mapping[str, str]] = []
+    for outfit in outfits:
+        if outfit.environment and outfit.environment not in found:
+            found.append(outfit.environment)
+    return found
+
+
+async def try_out(launcher: Launcher, outfit: Outfit, within_s: float) -> tuple[FunctionInfo, ...]:
+    """Return the functions that `launcher` offers; raise UNFIT."""
     deadline = asyncio.get_running_loop().time() + within_s
     late = f"it was not imported within executor.start_timeout ({within_s:g} s)"
-    executor = Executor(launcher, await _started(launcher, deadline, late), 0)
+    executor = Executor(launcher, await _started(launcher, outfit, deadline, late))
     try:
         return await _examine(executor, deadline, late)
     finally:
@@ -67,9 +87,9 @@ async def try_out(launcher: Launcher, within_s: float) -> tuple[FunctionInfo, ..
             executor.close()
 
 
-async def _started(launcher: Launcher, deadline: float, late: str) -> Launched:
+async def _started(launcher: Launcher, outfit: Outfit, deadline: float, late: str) -> Launched:
     loop = asyncio.get_running_loop()
-    start = loop.run_in_executor(None, launcher.start)
+    start = loop.run_in_executor(None, launcher.start, outfit)
     try:
         await asyncio.wait([start], timeout=deadline - loop.time())
     except asyncio.CancelledError:
@@ -107,6 +127,8 @@ async def _examine(executor: Executor, deadline: float, late: str) -> tuple[Func
         raise ModuleLoadError(modules, late) from None
     if isinstance(message, wire.LoadFailed):
         raise ModuleLoadError(message.module, message.reason, message.traceback)
+    if isinstance(message, wire.WarmUpFailed):
+        raise WarmUpFailed(message.function, message.reason, message.traceback)
     if not isinstance(message, wire.Ready):
         raise UnfitCode(f"task modules {modules}: {message}")
     executor.link.send(wire.Ping())
