@@ -49,7 +49,6 @@ from vera_supervisor.live_task import LiveTask
 from vera_supervisor.pools import Pool, PoolPolicy, Pools
 from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
-from vera_supervisor.roster import Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
 from vera_worker.lifecycle import (
@@ -79,11 +78,8 @@ _NOTHING_SPENT: Final = Spent()
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration says about tasks and executors."""
 
-    #: Of the default pool.
-    size: Size
-    limits: Limits
-    #: The pools besides that, by name, and which functions run in them.
-    pools: Mapping[str, PoolPolicy] = {}
+    #: All pools by name, and which functions run in another one than the default pool.
+    pools: Mapping[str, PoolPolicy]
     routes: Mapping[str, str] = {}
     queue_size: int
     ceilings: Ceilings = Ceilings()
@@ -106,9 +102,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     functions: frozenset[str] | None = None
 
     @property
-    def all_pools(self) -> dict[str, PoolPolicy]:
-        """All pools by name."""
-        return {DEFAULT_POOL: PoolPolicy(size=self.size, limits=self.limits), **self.pools}
+    def limits(self) -> Limits:
+        """How long executors may take: those of the default pool; others only start slower."""
+        return self.pools[DEFAULT_POOL].limits
 
     def memory_tiers(self, task: Task) -> tuple[int, ...]:
         """Return what attempts of that task may use, one after the other; none: no limit."""
@@ -127,9 +123,8 @@ class Scheduler:
     """Owns all live tasks, what they wait for, and the pools of executors."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
-        pools = policy.all_pools
-        self.waiting = Waiting(policy.aging_step_s, pools, policy.routes)
-        self.pools = Pools(pools, self.waiting.lines)
+        self.waiting = Waiting(policy.aging_step_s, policy.pools, policy.routes)
+        self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
         #: Rings no later than TimePassed will next be of use; read after every event.
@@ -198,7 +193,7 @@ class Scheduler:
         self.waiting.max_concurrency = policy.max_concurrency
         self.waiting.alone = policy.alone
         self.admission.ceilings = policy.ceilings
-        self.pools.obey(policy.all_pools)
+        self.pools.obey(policy.pools)
 
     # What others may read.
 
@@ -497,8 +492,12 @@ class Scheduler:
 
     def _executor_answered(self, event: ev.ExecutorAnswered, now: float) -> list[Effect]:
         slot = self.slots.get(event.slot_id)
-        if slot is not None:
-            self.pools.roster_of(slot).answered(slot, now)
+        if slot is None:
+            return []
+        roster = self.pools.roster_of(slot)
+        if event.unfit is not None and slot.state is SlotState.CHECKING:
+            return [roster.retire(slot, now)]
+        roster.answered(slot, now)
         return []
 
     def _attempt_reported(self, event: ev.AttemptReported, now: float) -> list[Effect]:

@@ -112,13 +112,14 @@ def test_a_task_that_ran_is_tried_again_at_the_cost_of_a_crash_and_that_is_store
 
 def test_a_task_that_kills_the_worker_at_once_is_given_up_all_the_same() -> None:
     """Of its first start the store never heard."""
-    record = left("a")
-    for lives in range(9):  # noqa: B007 - it is looked at behind the loop
+    record, lives = left("a"), 0
+    while lives < 9:
         desk = desk_with(1, crash_retries=2)
         effects = desk.recover(record) + [effect for _, effect in desk.pass_time(5.0)]
         ends = only(fx.FinishTask, effects)
         if ends:
             break
+        lives += 1
         start = one(fx.StartAttempt, effects)  # it is stored, and nothing after it
         assert start.acknowledge
         spent = [requeue.spent for requeue in only(fx.RequeueTask, effects)]

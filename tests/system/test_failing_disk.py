@@ -23,6 +23,7 @@ SETTINGS: Final = {
     "modules": "vera_executor.demo,tests.system.waiting_tasks",
     "PYTHONPATH": str(ROOT),
     "STORE_URL": "sqlite:///var/tasks.db",
+    "QUEUE_SIZE": "1000",
     "MAX_WORKERS": "2",
     "MIN_WORKERS": "2",
 }
@@ -82,7 +83,7 @@ def _fill(filler: Path) -> None:
 def _submit(node: WorkerProcess) -> httpx.Response:
     payload = {"function": "noop", "args": [], "kwargs": {}}
     body = {"payload": payload, "metadata": "x" * 50_000}
-    return node.client.post("/task/submit", params={"wait": 10}, json=body)
+    return node.client.post("/task/submit", json=body)
 
 
 def _submit_until_refused(node: WorkerProcess, accepted: list[str]) -> httpx.Response:

@@ -40,6 +40,11 @@ class Executor:
         Seconds(),
         "Seconds without work after which an executor beyond min_workers is stopped.",
     )
+    growth_delay: float = key(
+        0.05,
+        Seconds(),
+        "Seconds that a task waits for an executor before one more is started.",
+    )
     control_groups: bool = key(
         True,
         Flag(),
@@ -47,6 +52,11 @@ class Executor:
     )
     max_tasks: int = key(
         0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
+    )
+    max_growth: int = key(
+        512 * _MIB,
+        Size(_MIB),
+        "Memory by which an executor may grow after its first task before it is replaced.",
     )
 
 
