@@ -72,6 +72,8 @@ class ExecutorAnswered(_Event, frozen=True):
     """An idle executor answered its self-check."""
 
     slot_id: int
+    #: Why it must not run another task, if so.
+    unfit: str | None = None
 
 
 class ExecutorLost(_Event, frozen=True):
@@ -135,6 +137,10 @@ class CapacitySeen(_Event, frozen=True):
     capacity: Capacity
 
 
+class CodeReplaced(_Event, frozen=True):
+    """New executors run other code from now on: those that there are get no further task."""
+
+
 class DrainAsked(_Event, frozen=True):
     """Accept and start nothing more; let what runs finish."""
 
@@ -162,6 +168,7 @@ Event: TypeAlias = (
     | TimePassed
     | LoadSeen
     | CapacitySeen
+    | CodeReplaced
     | DrainAsked
     | ResumeAsked
     | InterruptAsked
