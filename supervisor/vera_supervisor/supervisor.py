@@ -163,14 +163,7 @@ async def _serve(
             enforcement=enforcement(groups),
             started_at=started_at,
         )
-        routes = create_app(services)
-        app = Guard(
-            routes,
-            credentials=entrance.credentials,
-            allowed_hosts=config.server.allowed_hosts,
-            open_metrics=config.auth.open_metrics,
-            methods_of=methods_of(routes),
-        )
+        app = guarded_app(services, entrance)
         server = Server(
             app,
             [listener],
@@ -180,10 +173,9 @@ async def _serve(
         )
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
-        group.start_soon(pulse.run)
-        group.start_soon(store_watch.run)
+        for service in (pulse.run, store_watch.run, timekeeper.run):
+            group.start_soon(service)
         group.start_soon(prune, store, clock)
-        group.start_soon(timekeeper.run)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
@@ -192,6 +184,18 @@ async def _serve(
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
+
+
+def guarded_app(services: Services, entrance: Entrance) -> Guard:
+    """Return the application behind its guard."""
+    app = create_app(services)
+    return Guard(
+        app,
+        credentials=entrance.credentials,
+        allowed_hosts=services.config.server.allowed_hosts,
+        open_metrics=services.config.auth.open_metrics,
+        methods_of=methods_of(app),
+    )
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:
