@@ -17,6 +17,11 @@ EXPIRED: Final = Failure(cause=Cause.EXPIRED, message="its time to start had pas
 WORKER_LOST: Final = Failure(cause=Cause.WORKER_LOST, message="the worker was lost while it ran")
 
 
+def mebibytes(count: int) -> float:
+    """Return bytes in MiB, as certificates say it."""
+    return round(count / _MIB, 1)
+
+
 def over_memory(
     seen: Failure | None, limit_bytes: int, peak_mb: float, duration_s: float | None
 ) -> Failure:
@@ -53,6 +58,7 @@ def stopped(why: Cause, task: Task, seen: Failure | None, duration_s: float | No
 
 def crashed(event: ExecutorLost, duration_s: float | None) -> Failure:
     """Return the certificate of an attempt whose executor died under it."""
+    used = event.used
     return Failure(
         cause=Cause.CRASHED,
         message=event.message,
@@ -60,6 +66,8 @@ def crashed(event: ExecutorLost, duration_s: float | None) -> Failure:
         signal=event.signal,
         stack=event.stack,
         duration_s=duration_s,
+        cpu_seconds=used.cpu_seconds if used else None,
+        peak_memory_mb=mebibytes(used.peak_bytes) if used else None,
     )
 
 

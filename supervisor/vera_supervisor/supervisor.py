@@ -114,7 +114,7 @@ async def _serve(
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
-        pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
+        pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
 
         def obey(new: Config, entrance: Entrance) -> None:

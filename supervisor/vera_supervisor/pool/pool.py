@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-import os
 import signal
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 
+from vera_supervisor.certificates import mebibytes
 from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
 from vera_supervisor.events import (
     AttemptEnded,
@@ -22,11 +21,11 @@ from vera_supervisor.events import (
     ExecutorReady,
     MemoryExceeded,
 )
+from vera_supervisor.host.machine import Machine
+from vera_supervisor.host.processes import cpu_seconds
+from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
-from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
-from vera_supervisor.pool.link import Link
-from vera_supervisor.pool.memory import Sampled
-from vera_supervisor.pool.output import Output
+from vera_supervisor.pool.launch import Launcher
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError
 from vera_worker.fault_points import FaultPoint, reach
@@ -39,10 +38,6 @@ log = logging.getLogger(__name__)
 _UNLINKED_S: Final = 0.2
 #: Seconds between two looks at the memory of tasks that have a limit.
 MEMORY_LOOK_S: Final = 0.05
-#: While a task is near its limit, its stack is written down anew after so many seconds.
-_NOTE_AGAIN_S: Final = 1.0
-#: Most that is read of a stack dump.
-_STACK_BYTES: Final = 64 * 1024
 _MIB: Final = 1024 * 1024
 
 #: What an executor may conclude itself; all other causes are the supervisor's to see.
@@ -78,6 +73,13 @@ class Pool:
         """Return the process ids of the executors that run."""
         return [executor.pid for executor in self._executors.values() if executor.running]
 
+    def note_cpu(self, seconds_of: Mapping[int, float]) -> None:
+        """Take in how much CPU time executors have used so far, by process id."""
+        for executor in self._executors.values():
+            seconds = seconds_of.get(executor.pid)
+            if seconds is not None:
+                executor.note_cpu(seconds)
+
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
         self._do(self._launch(effect.slot_id))
@@ -85,8 +87,7 @@ class Pool:
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
         task, executor = effect.task, self._executors[effect.slot_id]
-        executor.forget_stack()
-        executor.limit(effect)
+        executor.begin(effect)
         executor.link.send(
             wire.Assign(
                 task.task_id,
@@ -133,6 +134,7 @@ class Pool:
         if executor is None:
             self._doomed.add(slot_id)
         elif executor.running:
+            executor.look()
             self._do(_in_thread(self._launcher.kill, executor.pid))
 
     def output(self, slot_id: int) -> bytes:
@@ -191,7 +193,7 @@ class Pool:
             task_id = assign.task.task_id
             self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used_bytes))
 
-    async def _bury(self, slot_id: int, executor: "Executor", status: int | None) -> None:
+    async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
         excess_bytes = executor.memory.killed() if executor.limited is not None else None
         await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
         del self._executors[slot_id]
@@ -203,7 +205,14 @@ class Pool:
         message = executor.broken or exit_.message
         self._post(
             ExecutorLost(
-                slot_id, message, exit_.exit_code, exit_.signal, output, stack, excess_bytes
+                slot_id,
+                message,
+                exit_.exit_code,
+                exit_.signal,
+                output,
+                stack,
+                excess_bytes,
+                executor.used,
             )
         )
 
@@ -220,13 +229,13 @@ class Pool:
             _UNLINKED_S, self._broken, slot_id, "its executor closed the link to the supervisor"
         )
 
-    def _end_limit(self, executor: "Executor") -> None:
+    def _end_limit(self, executor: Executor) -> None:
         """Its attempt has ended; the kernel may have killed a process of it before."""
         if executor.limited is not None:
             self._exceeded(executor.limited, executor.memory.killed())
             executor.limited = None
 
-    def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
+    def _heard(self, slot_id: int, executor: Executor, message: wire.FromExecutor) -> None:
         match message:
             case wire.Returned():
                 self._end_limit(executor)
@@ -240,6 +249,7 @@ class Pool:
                         executor.stopped(),
                         executor.output.take(),
                         message.unfit,
+                        message.used,
                     )
                 )
             case wire.Raised():
@@ -254,6 +264,7 @@ class Pool:
                         _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
                         message.unfit,
+                        message.used,
                     )
                 )
             case wire.Reported():
@@ -262,6 +273,7 @@ class Pool:
             case wire.Pong():
                 self._post(ExecutorAnswered(slot_id))
             case wire.Ready():
+                executor.note_cpu(cpu_seconds(Machine(), executor.pid))
                 executor.output.take()  # what the modules printed while they were loaded
                 if not self.functions.done():
                     self.functions.set_result(message.functions)
@@ -274,116 +286,11 @@ class Pool:
                     self.functions.set_exception(error)
 
 
-class Executor:
-    """One executor process as the supervisor holds it."""
-
-    def __init__(self, launched: Launched, max_output_bytes: int) -> None:
-        self._launched = launched
-        self.memory = launched.memory
-        self.pid = launched.process.pid
-        self.output = Output(launched.output_fd, max_output_bytes)
-        self.link: Link
-        #: Why it is killed although its task had time left.
-        self.broken: str | None = None
-        self.running = True
-        #: The task that it runs, if that may use only so much memory.
-        self.limited: Assign | None = None
-        self._dumped = False
-        #: When its stack was last written down for a case that may come, on the loop's clock.
-        self._noted_at: float | None = None
-
-    def limit(self, assign: Assign) -> None:
-        """Hold it to the limit of the task that it is about to get, if that has one."""
-        self.limited = assign if assign.memory_bytes is not None else None
-        try:
-            self.memory.limit(assign.memory_bytes)
-        except OSError as error:
-            log.warning("the memory of executor %d is sampled from now on: %s", self.pid, error)
-            self.memory = Sampled(self.pid)
-            self.memory.limit(assign.memory_bytes)
-
-    async def connect(
-        self,
-        max_frame_bytes: int,
-        on_message: Callable[[wire.FromExecutor], None],
-        on_broken: Callable[[str], None],
-        on_closed: Callable[[], None],
-    ) -> None:
-        """Take up the link."""
-        loop = asyncio.get_running_loop()
-        self.link = Link(max_frame_bytes, on_message, on_broken, on_closed)
-        await loop.create_unix_connection(lambda: self.link, sock=self._launched.link)
-
-    async def wait(self) -> int | None:
-        """Return the exit status once the process is gone."""
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        sentinel = self._launched.process.sentinel
-        loop.add_reader(sentinel, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(sentinel)
-        self.running = False
-        return self._launched.process.poll()
-
-    def dump_stack(self) -> None:
-        """Have all stacks written to the stack file; a stopped process is woken for that."""
-        self._dumped = True
-        self._write_stack()
-        if self.limited is not None:
-            with suppress(OSError):  # it is gone
-                self.memory.relent(self.pid)
-
-    def note_stack(self) -> None:
-        """Have all stacks written down because the task may be killed before one can ask."""
-        now = asyncio.get_running_loop().time()
-        if not self._dumped and (self._noted_at is None or now - self._noted_at > _NOTE_AGAIN_S):
-            self._noted_at = now
-            self._clear_stack()
-            self._write_stack()
-
-    def _write_stack(self) -> None:
-        with suppress(ProcessLookupError):
-            process_tree.wake_with(self.pid, STACK_SIGNAL)
-
-    def _clear_stack(self) -> None:
-        os.ftruncate(self._launched.stack_fd, 0)
-        os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
-
-    def stack(self) -> str | None:
-        """Return the stacks of the present task that were written down, if any."""
-        stack = os.pread(self._launched.stack_fd, _STACK_BYTES, 0)
-        return stack.decode("utf-8", "replace") or None
-
-    def asked_stack(self) -> str | None:
-        """Return the stacks, unless they were only written down for a case that did not come."""
-        return self.stack() if self._dumped or self._noted_at is None else None
-
-    def stopped(self) -> Failure | None:
-        """Return where a task was when it was told to stop, though it returned in the end."""
-        if not self._dumped:
-            return None
-        return Failure(cause=Cause.TIMEOUT, message="it returned too late", stack=self.stack())
-
-    def forget_stack(self) -> None:
-        """A new task begins: the stacks of the last one are none of its business."""
-        if self._dumped or self._noted_at is not None:
-            self._dumped, self._noted_at = False, None
-            self._clear_stack()
-
-    def close(self) -> None:
-        """Give back all descriptors."""
-        self.link.close()
-        self.output.close()
-        os.close(self._launched.stack_fd)
-        self._launched.process.close()
-
-
 def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:
     cause = _CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION)
     if cause is Cause.MEMORY and memory_bytes is None:  # nobody can have refused it any
         cause = Cause.EXCEPTION
+    used = message.used
     return Failure(
         cause=cause,
         limit_mb=memory_bytes / _MIB if cause is Cause.MEMORY and memory_bytes else None,
@@ -392,7 +299,8 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
         traceback=message.traceback or None,
         stack=stack,
         duration_s=message.duration_s,
-        cpu_seconds=message.cpu_seconds,
+        cpu_seconds=None if used is None else used.cpu_seconds,
+        peak_memory_mb=None if used is None else mebibytes(used.peak_bytes),
     )
 
 
