@@ -30,6 +30,7 @@ from vera_supervisor.certificates import (
     start_not_stored,
     stopped,
     with_tail,
+    with_use,
 )
 from vera_supervisor.dependencies import Dependent
 from vera_supervisor.effects import (
@@ -336,7 +337,7 @@ class Scheduler:
             elif record.status is RUNNING:
                 live.status = RUNNING
                 self.running += 1
-                self.waiting.begin(live.task)
+                self.waiting.begin(live)
                 effects += self._end_badly(live, WORKER_LOST, b"", now)
             else:
                 self.queued += 1
@@ -510,6 +511,8 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         effects: list[Effect] = []
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
@@ -518,7 +521,7 @@ class Scheduler:
         else:
             effects.append(roster.retire(slot, now))
         if why is not None:
-            failure = self._stopped(live, why, event.failure, now)
+            failure = with_use(self._stopped(live, why, event.failure, now), event.used)
         elif event.failure is not None:
             failure = event.failure
         else:
@@ -539,6 +542,8 @@ class Scheduler:
         if event.excess_bytes is not None and slot.why is None:
             slot.why = Cause.MEMORY
             live.peak_memory_mb = round(event.excess_bytes / _MIB, 1)
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
@@ -568,6 +573,8 @@ class Scheduler:
 
     def _capacity_seen(self, event: ev.CapacitySeen, now: float) -> list[Effect]:
         self.waiting.offer(event.capacity)
+        executors = sum(pool.size.max_workers for pool in self.policy.all_pools.values())
+        self.waiting.habits.offer(event.capacity, executors)
         return []
 
     def _drain_asked(self, event: ev.DrainAsked, now: float) -> list[Effect]:
@@ -604,7 +611,7 @@ class Scheduler:
         while pool is not None and self.admission.room >= 1.0:
             live = pool.queue.pop()
             live.key = None
-            need = live.task.requirements
+            need = live.need
             if live.expires_at <= now:
                 effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
             elif need is not None and not self.waiting.reservations.fits(need):
@@ -632,7 +639,7 @@ class Scheduler:
         live.started_at = now
         self.queued -= 1
         self.running += 1
-        self.waiting.begin(task)
+        self.waiting.begin(live)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         once = task.function in self.policy.at_most_once
@@ -710,7 +717,7 @@ class Scheduler:
     def _leave_slot(self, live: LiveTask) -> None:
         live.slot_id = None
         self.running -= 1
-        self.waiting.end(live.task)
+        self.waiting.end(live)
         self.admission.ended()
 
     def _slot_of(self, live: LiveTask) -> Slot:

@@ -26,6 +26,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
+from vera_supervisor.habits_file import habits_file, keep_habits, read_habits
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
 from vera_supervisor.journal import Journal
@@ -112,6 +113,11 @@ async def _serve(
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.obey(policy(config, catalogue))
+        habits, database = scheduler.waiting.habits, database_path(config.store.url)
+        if database is not None:
+            kept = await anyio.to_thread.run_sync(read_habits, habits_file(database))
+            habits.restore(kept, catalogue.names)
+            group.start_soon(keep_habits, habits, habits_file(database))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)

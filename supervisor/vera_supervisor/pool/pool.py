@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from vera_supervisor.certificates import mebibytes
+from vera_supervisor.certificates import with_use
 from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
 from vera_supervisor.events import (
     AttemptEnded,
@@ -290,8 +290,7 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
     cause = _CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION)
     if cause is Cause.MEMORY and memory_bytes is None:  # nobody can have refused it any
         cause = Cause.EXCEPTION
-    used = message.used
-    return Failure(
+    failure = Failure(
         cause=cause,
         limit_mb=memory_bytes / _MIB if cause is Cause.MEMORY and memory_bytes else None,
         message=message.message or message.exception,
@@ -299,9 +298,8 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
         traceback=message.traceback or None,
         stack=stack,
         duration_s=message.duration_s,
-        cpu_seconds=None if used is None else used.cpu_seconds,
-        peak_memory_mb=None if used is None else mebibytes(used.peak_bytes),
     )
+    return with_use(failure, message.used)
 
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> None:
