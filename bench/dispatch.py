@@ -125,12 +125,16 @@ async def running_flow(
     clock, flow = SystemClock(), Flow()
     store = MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=STORE_BYTES)
     scheduler = Scheduler(policy(config), random.Random(1))
-    flow.dispatcher = Dispatcher(scheduler, store, flow, Metrics(), clock)
-    async with executors(config, flow.dispatcher) as pool, anyio.create_task_group() as group:
+    metrics = Metrics()
+    flow.dispatcher = Dispatcher(scheduler, store, flow, metrics, clock)
+    async with (
+        executors(config, flow.dispatcher, None, metrics) as pool,
+        anyio.create_task_group() as group,
+    ):
         await pool.functions
         await flow.run(WARM_UP_TASKS)
         if max_cpu_percent is not None:
-            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool.pids).run)
+            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool).run)
         yield flow
         group.cancel_scope.cancel()
 

@@ -27,12 +27,14 @@ from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_supervisor.waiting import Outlook
 from vera_worker.fault_points import FaultPoint, reach
-from vera_worker.lifecycle import Status
-from vera_worker.tasks import Record, Task
+from vera_worker.lifecycle import QUEUED, RUNNING, Status
+from vera_worker.tasks import Failure, Progress, Record, Task
 
 log = logging.getLogger(__name__)
 
 Answer: TypeAlias = fx.Accept | fx.Refuse
+
+_QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 
 #: Who waits for room in a full queue is woken when this part of it is free, so that it need not
 #: wake for each single task.
@@ -107,12 +109,15 @@ class Dispatcher:
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
-        if self._closed:
-            return
         inbox = self._inbox
         inbox.append(event)
-        if self._stepping:
-            return  # an effect of the step under way led here
+        if not self._stepping:  # else an effect of the step under way led here
+            self._work_off(inbox)
+
+    def _work_off(self, inbox: deque[ev.Event]) -> None:
+        if self._closed:
+            inbox.clear()
+            return
         self._stepping = True
         scheduler, carry, now = self.scheduler, self._carry, self._clock.now
         try:
@@ -295,8 +300,7 @@ class Dispatcher:
                 return  # whoever asked to cancel reads the record instead
             self._metrics.refusals[effect.refusal] += 1
         elif not effect.known:
-            task = self._task(effect.task_id)
-            self._note(Kind.QUEUED, task, Status.QUEUED, 0, position=effect.position)
+            self._note(_QUEUED, self._task(effect.task_id), QUEUED, 0, position=effect.position)
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
 
@@ -326,7 +330,7 @@ class Dispatcher:
         self.drain_rate.note()
         at = self._starts[effect.task_id] = self._clock.wall()
         self._store.start(effect, at, partial(self._started, effect))
-        self._note(Kind.STARTED, self._task(effect.task_id), Status.RUNNING, effect.attempt)
+        self._note(_STARTED, self._task(effect.task_id), RUNNING, effect.attempt)
         reach(FaultPoint.START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
@@ -337,7 +341,7 @@ class Dispatcher:
         self._metrics.requeues += 1
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
-        self._note(Kind.REQUEUED, task, Status.QUEUED, effect.attempt, failure=failure)
+        self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
@@ -361,18 +365,28 @@ class Dispatcher:
         self._metrics.ended(effect)
         task_id = effect.task.task_id
         self._starts.pop(task_id, None)
-        failure = in_short(effect.failure)
-        self._note(Kind.ENDED, effect.task, effect.status, effect.attempt, failure=failure)
+        failure = None if effect.failure is None else in_short(effect.failure)
+        self._note(_ENDED, effect.task, effect.status, effect.attempt, failure=failure)
         self.journal.ended(task_id, self._ends.pop(task_id, None))
 
     def _report(self, effect: fx.Report) -> None:
         progress = effect.progress
-        self._note(Kind.PROGRESS, effect.task, Status.RUNNING, effect.attempt, progress=progress)
+        self._note(Kind.PROGRESS, effect.task, RUNNING, effect.attempt, progress=progress)
 
-    def _note(self, kind: Kind, task: Task, status: Status, attempt: int, **more: Any) -> None:
-        at = self._clock.wall()
+    def _note(
+        self,
+        kind: Kind,
+        task: Task,
+        status: Status,
+        attempt: int,
+        *,
+        position: int | None = None,
+        progress: Progress | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        at, task_id, function = self._clock.wall(), task.task_id, task.function
         self.journal.feed.add(
-            TaskEvent(kind, task.task_id, task.function, at, status, attempt, **more)
+            TaskEvent(kind, task_id, function, at, status, attempt, position, progress, failure)
         )
 
     def _task(self, task_id: str) -> Task:

@@ -1,11 +1,10 @@
 """The JSON of what the worker says of itself: how it is, what it counts, what it can do."""
 
-from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from vera_supervisor.api.schemas import RecordOut
+from vera_supervisor.api.schemas import RecordOut, Time
 from vera_supervisor.config import FunctionLimits
 from vera_supervisor.habits import Habit
 from vera_supervisor.health import State
@@ -29,7 +28,7 @@ class HealthOut(msgspec.Struct):
     queue_size: int
     cpu_percent: float
     memory_percent: float
-    timestamp: datetime
+    timestamp: Time
     executors: dict[str, int]
     pools: dict[str, PoolOut]
     reasons: list[str]

@@ -20,8 +20,8 @@ from vera_supervisor.api.schemas import (
     refuse_twin_keys,
 )
 from vera_supervisor.api.services import Services
-from vera_supervisor.api.task_ids import new_id
 from vera_supervisor.catalogue import Function
+from vera_worker.task_ids import new_id
 from vera_worker.tasks import Task
 
 #: Bodies above this are decoded in a thread: a megabyte of brackets takes longer than a client
@@ -150,6 +150,8 @@ def _timeout(submission: Submission, services: Services) -> float | None:
 
 
 def _run_at(submission: Submission, now: float) -> float | None:
+    if submission.run_at is submission.expires_at is None:  # the usual case
+        return None if submission.delay is None else now + submission.delay
     for name in ("run_at", "expires_at"):
         value = getattr(submission, name)
         if value is not None and value.tzinfo is None:

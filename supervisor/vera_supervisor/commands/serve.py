@@ -11,6 +11,7 @@ from vera_supervisor import logs
 from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.entrance import UNFIT
 from vera_supervisor.listening import CannotListen
+from vera_supervisor.staffing import UnfitPool
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
@@ -18,6 +19,15 @@ from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
 
 _WRONG_CONFIGURATION = 2
+#: What the user has to mend before a worker can start.
+_CANNOT_SERVE = (
+    CannotListen,
+    ModuleLoadError,
+    StoreUnavailable,
+    UnfitPool,
+    UnfitSchedule,
+    *UNFIT,
+)
 
 
 @click.command
@@ -52,7 +62,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotListen, ModuleLoadError, StoreUnavailable, UnfitSchedule, *UNFIT) as group:
+    except* _CANNOT_SERVE as group:
         for leaf in _leaves(group):
             click.echo(f"vera-worker: {leaf}", err=True)
         sys.exit(_WRONG_CONFIGURATION)

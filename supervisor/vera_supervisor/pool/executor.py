@@ -10,6 +10,7 @@ from typing import Final
 from vera_supervisor.effects import Assign
 from vera_supervisor.host.machine import Machine
 from vera_supervisor.host.processes import cpu_seconds, peak_bytes
+from vera_supervisor.pool.growth import Growth
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
@@ -29,11 +30,16 @@ _files: Final = Machine()
 class Executor:
     """One executor process as the supervisor holds it."""
 
-    def __init__(self, launched: Launched, max_output_bytes: int) -> None:
+    def __init__(
+        self, launched: Launched, max_output_bytes: int, max_growth: int | None, begun: float
+    ) -> None:
+        #: When it was begun to be launched.
+        self.begun = begun
         self._launched = launched
         self.memory = launched.memory
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
+        self.growth = Growth(self.pid, max_growth)
         self.link: Link
         #: Why it is killed although its task had time left.
         self.broken: str | None = None
