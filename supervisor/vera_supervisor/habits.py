@@ -92,7 +92,7 @@ class Habits:
 
     def restore(self, habits: dict[str, Habit], functions: Iterable[str]) -> None:
         """Go on with what an earlier run knew of these functions."""
-        self._habits = {name: habits[name] for name in functions if name in habits}
+        self._habits = {name: habits[name] for name in functions if name in habits} | self._habits
         for function, habit in self._habits.items():
             self._guess(function, habit)
 

@@ -5,6 +5,7 @@ They are guesses: a file that is lost or damaged costs a few attempts that start
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import anyio.to_thread
 import msgspec
 
 from vera_supervisor.habits import Habit, Habits
+from vera_supervisor.store.url import database_path
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +49,16 @@ def write_habits(file: Path, habits: dict[str, Habit]) -> None:
         log.warning("what functions use could not be kept: %s", error)
 
 
-async def keep_habits(habits: Habits, file: Path) -> None:
-    """Keep what is new, for ever, and once more on the way out."""
+async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]) -> None:
+    """Go on with what was kept of these functions; keep what is new, for ever and at the end.
+
+    Where the store is none on disk, nothing is kept.
+    """
+    database = database_path(store_url)
+    if database is None:
+        return
+    file = habits_file(database)
+    habits.restore(await anyio.to_thread.run_sync(read_habits, file), functions)
     try:
         while True:
             await anyio.sleep(KEEP_INTERVAL_S)

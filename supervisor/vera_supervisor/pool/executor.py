@@ -11,7 +11,7 @@ from vera_supervisor.effects import Assign
 from vera_supervisor.host.machine import Machine
 from vera_supervisor.host.processes import cpu_seconds, peak_bytes
 from vera_supervisor.pool.growth import Growth
-from vera_supervisor.pool.launch import STACK_SIGNAL, Launched
+from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
 from vera_supervisor.pool.output import Output
@@ -28,11 +28,18 @@ _files: Final = Machine()
 
 
 class Executor:
-    """One executor process as the supervisor holds it."""
+    """A process, and all that connects us with it."""
 
     def __init__(
-        self, launched: Launched, max_output_bytes: int, max_growth: int | None, begun: float
+        self,
+        launcher: Launcher,
+        launched: Launched,
+        *,
+        max_output_bytes: int = 0,
+        max_growth: int | None = None,
+        begun: float = 0.0,
     ) -> None:
+        self.launcher = launcher
         #: When it was begun to be launched.
         self.begun = begun
         self._launched = launched

@@ -30,7 +30,6 @@ from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import FaultPoint, reach
-from vera_worker.handlers import FunctionInfo
 from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
@@ -50,35 +49,58 @@ _CAUSES_OF_A_CHILD: Final = {
 Post = Callable[[Event], None]
 
 
+class Generation:
+    """The executors that run one state of the task modules' code."""
+
+    def __init__(self, number: int, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
+        self.number = number
+        self.launcher = launcher
+        #: By pool.
+        self.outfits = outfits
+        #: How many executors of it there are, or are being started.
+        self.executors = 0
+
+
 class Pool:
-    """The executor processes by slot. All methods return at once; `post` hears of the rest."""
+    """The executor processes by slot. All methods return at once; `post` hears of the rest.
+
+    None is started before a generation of code was adopted.
+    """
 
     def __init__(
         self,
-        launcher: Launcher,
-        outfits: Mapping[str, Outfit],
         post: Post,
         *,
         max_result_bytes: int,
         max_output_bytes: int,
         on_start: Callable[[str, float], None] = lambda _pool, _seconds: None,
     ) -> None:
-        self._launcher = launcher
-        self._outfits = outfits
         self._post = post
+        #: The one that new executors are of.
+        self._generation: Generation
+        self._adopted = 0
         self._on_start = on_start
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
         self._executors: dict[int, Executor] = {}
+        #: What starts the executors that are not there yet, by slot.
+        self._launching: dict[int, Launcher] = {}
         #: Slots whose executor is to be killed as soon as it is there.
         self._doomed: set[int] = set()
         #: Whether the memory of tasks is being looked at.
         self._watching = False
         self._jobs: set[asyncio.Task[None]] = set()
-        #: What the executors offer; known once the first of them is ready.
-        self.functions: asyncio.Future[tuple[FunctionInfo, ...]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        #: Those that are not closed.
+        self._generations: list[Generation] = []
+
+    def adopt(self, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
+        """Have all new executors started by `launcher`; the one before goes with its last one."""
+        before = self._generations[-1:]
+        self._adopted += 1
+        self._generation = Generation(self._adopted, launcher, outfits)
+        self._generations.append(self._generation)
+        for generation in before:
+            self._close_if_unused(generation)
 
     def pids(self) -> list[int]:
         """Return the process ids of the executors that run."""
@@ -93,7 +115,9 @@ class Pool:
 
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
-        self._do(self._launch(effect))
+        generation = self._generation
+        generation.executors += 1
+        self._do(self._launch(effect, generation))
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
@@ -144,9 +168,12 @@ class Pool:
         executor = self._executors.get(slot_id)
         if executor is None:
             self._doomed.add(slot_id)
+            # It may be that it is waited for because a module cannot be imported to its end.
+            if slot_id in self._launching:
+                self._do(_in_thread(self._launching[slot_id].break_off))
         elif executor.running:
             executor.look()
-            self._do(_in_thread(self._launcher.kill, executor.pid))
+            self._do(_in_thread(executor.launcher.kill, executor.pid))
 
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
@@ -154,8 +181,9 @@ class Pool:
         return executor.output.peek() if executor is not None else b""
 
     async def close(self) -> None:
-        """Kill all executors, wait until they are gone, and end the fork server."""
-        await anyio.to_thread.run_sync(self._launcher.close)
+        """Kill all executors, wait until they are gone, and end the fork servers."""
+        for generation in self._generations:
+            self._do(_in_thread(generation.launcher.close))
         while self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
 
@@ -164,17 +192,41 @@ class Pool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    async def _launch(self, effect: Launch) -> None:
-        slot_id, outfit = effect.slot_id, self._outfits[effect.pool]
-        begun = _now()
+    def _close_if_unused(self, generation: Generation) -> None:
+        if generation is not self._generation and not generation.executors:
+            self._generations.remove(generation)
+            self._do(_in_thread(generation.launcher.close))
+            log.info("generation %d of the task modules is gone", generation.number)
+
+    async def _launch(self, effect: Launch, generation: Generation) -> None:
         try:
-            launched = await anyio.to_thread.run_sync(self._launcher.start, outfit, effect.seat)
-        except (OSError, EOFError) as error:
+            await self._live(effect, generation)
+        finally:
+            generation.executors -= 1
+            self._close_if_unused(generation)
+
+    async def _live(self, effect: Launch, generation: Generation) -> None:
+        """Start an executor, and be there for it until it has ended."""
+        slot_id, launcher = effect.slot_id, generation.launcher
+        outfit = generation.outfits[effect.pool]
+        begun = _now()
+        self._launching[slot_id] = launcher
+        try:
+            launched = await anyio.to_thread.run_sync(launcher.start, outfit, effect.seat)
+        except (OSError, ModuleLoadError) as error:
             log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
-        executor = Executor(launched, self._max_output_bytes, outfit.max_growth, begun)
+        finally:
+            del self._launching[slot_id]
+        executor = Executor(
+            launcher,
+            launched,
+            max_output_bytes=self._max_output_bytes,
+            max_growth=outfit.max_growth,
+            begun=begun,
+        )
         self._executors[slot_id] = executor
         await executor.connect(
             self._max_frame_bytes,
@@ -208,7 +260,7 @@ class Pool:
 
     async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
         excess_bytes = executor.memory.killed() if executor.limited is not None else None
-        await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
+        await anyio.to_thread.run_sync(executor.launcher.sweep, executor.pid)
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
         output = executor.output.take()
@@ -289,8 +341,6 @@ class Pool:
             case wire.Ready():
                 executor.note_cpu(cpu_seconds(Machine(), executor.pid))
                 executor.output.take()  # what the modules printed while they were loaded
-                if not self.functions.done():
-                    self.functions.set_result(message.functions)
                 took_s = _now() - executor.begun
                 self._on_start(launch.pool, took_s)
                 log.debug(
@@ -304,8 +354,6 @@ class Pool:
                 error = ModuleLoadError(message.module, message.reason, message.traceback)
                 executor.broken = str(error)
                 log.error("%s", error)
-                if not self.functions.done():
-                    self.functions.set_exception(error)
             case wire.WarmUpFailed():
                 failed = WarmUpFailed(message.function, message.reason, message.traceback)
                 executor.broken = str(failed)
