@@ -27,6 +27,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
+from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, StoreWatch, feed_watchdog, prune
 from vera_supervisor.journal import Journal
@@ -110,7 +111,6 @@ async def _serve(
     notifier = world.notifier
     entrance = await anyio.to_thread.run_sync(entrance_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
-    started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
     # First: then this process may move to a group of its own, which is not what there is to see.
@@ -128,7 +128,7 @@ async def _serve(
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
-        pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
+        pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
         store_watch = StoreWatch(store, clock)
 
@@ -161,7 +161,7 @@ async def _serve(
             clock=clock,
             reloader=reloader,
             enforcement=enforcement(groups),
-            started_at=started_at,
+            started_at=clock.now(),
         )
         app = guarded_app(services, entrance)
         server = Server(
@@ -176,6 +176,7 @@ async def _serve(
         for service in (pulse.run, store_watch.run, timekeeper.run):
             group.start_soon(service)
         group.start_soon(prune, store, clock)
+        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
