@@ -137,6 +137,10 @@ class CapacitySeen(_Event, frozen=True):
     capacity: Capacity
 
 
+class CodeReplaced(_Event, frozen=True):
+    """New executors run other code from now on: those that there are get no further task."""
+
+
 class DrainAsked(_Event, frozen=True):
     """Accept and start nothing more; let what runs finish."""
 
@@ -164,6 +168,7 @@ Event: TypeAlias = (
     | TimePassed
     | LoadSeen
     | CapacitySeen
+    | CodeReplaced
     | DrainAsked
     | ResumeAsked
     | InterruptAsked

@@ -49,6 +49,7 @@ to_executor = st.one_of(
 from_executor = st.one_of(
     st.builds(wire.Ready, number, st.lists(functions, max_size=2).map(tuple)),
     st.builds(wire.LoadFailed, text, text, text),
+    st.builds(wire.WarmUpFailed, text, text, text),
     st.builds(wire.Pong),
     st.builds(wire.Reported, text, number, st.none() | real, maybe_text),
     st.builds(wire.Returned, text, number, st.binary(), maybe_text),

@@ -127,10 +127,19 @@ class ChangeOut(msgspec.Struct):
     new: Any
 
 
+class FunctionChanges(msgspec.Struct):
+    """Which functions a reload has made callable, has taken away, or has changed as they show."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+
 class Reloaded(msgspec.Struct):
-    """What a reload has changed."""
+    """What a reload has changed; the code of all task modules is new in any case."""
 
     changes: list[ChangeOut]
+    functions: FunctionChanges
 
 
 class Setting(TypedDict):
