@@ -30,6 +30,7 @@ from vera_supervisor.certificates import (
     start_not_stored,
     stopped,
     with_tail,
+    with_use,
 )
 from vera_supervisor.dependencies import Dependent
 from vera_supervisor.effects import (
@@ -353,7 +354,7 @@ class Scheduler:
         self.queued -= 1
         self.running += 1
         live.status = RUNNING
-        self.waiting.begin(live.task)
+        self.waiting.begin(live)
         return self._end_badly(live, WORKER_LOST, b"", now)
 
     def _take_up_waiting(
@@ -527,6 +528,8 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         effects: list[Effect] = []
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
@@ -535,7 +538,7 @@ class Scheduler:
         else:
             effects.append(roster.retire(slot, now))
         if why is not None:
-            failure = self._stopped(live, why, event.failure, now)
+            failure = with_use(self._stopped(live, why, event.failure, now), event.used)
         elif event.failure is not None:
             failure = event.failure
         else:
@@ -556,6 +559,8 @@ class Scheduler:
         if event.excess_bytes is not None and slot.why is None:
             slot.why = Cause.MEMORY
             live.peak_memory_mb = round(event.excess_bytes / _MIB, 1)
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
@@ -585,6 +590,8 @@ class Scheduler:
 
     def _capacity_seen(self, event: ev.CapacitySeen, now: float) -> list[Effect]:
         self.waiting.offer(event.capacity)
+        executors = sum(pool.size.max_workers for pool in self.policy.pools.values())
+        self.waiting.habits.offer(event.capacity, executors)
         return []
 
     def _code_replaced(self, event: ev.CodeReplaced, now: float) -> list[Effect]:
@@ -626,7 +633,7 @@ class Scheduler:
         while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
-            need = live.task.requirements
+            need = live.need
             if live.expires_at <= now:
                 effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
             elif need is not None and not self.waiting.reservations.fits(need):
@@ -653,7 +660,7 @@ class Scheduler:
         live.started_at = now
         self.queued -= 1
         self.running += 1
-        self.waiting.begin(task)
+        self.waiting.begin(live)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         stored_first = live.spent.crashes > 0 or task.function in self.policy.at_most_once
@@ -739,7 +746,7 @@ class Scheduler:
             self._unsent.pop(live.task.task_id, None)
         live.slot_id = None
         self.running -= 1
-        self.waiting.end(live.task)
+        self.waiting.end(live)
         self.admission.ended()
 
     def _slot_of(self, live: LiveTask) -> Slot:

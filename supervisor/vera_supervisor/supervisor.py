@@ -27,6 +27,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
+from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
 from vera_supervisor.journal import Journal
@@ -110,7 +111,6 @@ async def _serve(
     notifier = world.notifier
     entrance = await anyio.to_thread.run_sync(entrance_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
-    started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
     # First: then this process may move to a group of its own, which is not what there is to see.
@@ -128,7 +128,7 @@ async def _serve(
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
-        pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
+        pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
 
         def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
@@ -159,7 +159,7 @@ async def _serve(
             clock=clock,
             reloader=reloader,
             enforcement=enforcement(groups),
-            started_at=started_at,
+            started_at=clock.now(),
         )
         routes = create_app(services)
         app = Guard(
@@ -180,6 +180,7 @@ async def _serve(
         await server.open()
         group.start_soon(pulse.run)
         group.start_soon(prune, store, clock)
+        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
         group.start_soon(timekeeper.run)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
