@@ -36,6 +36,8 @@ from vera_supervisor.feed import Feed
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
 from vera_supervisor.journal import Journal
+from vera_supervisor.journald import Journald
+from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool.launch import Launcher, Settings
@@ -50,6 +52,7 @@ from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
+from vera_supervisor.task_output import TaskOutput
 from vera_supervisor.timekeeper import Timekeeper
 from vera_worker.errors import VeraError
 
@@ -112,7 +115,9 @@ async def _serve(
     clock, journal = SystemClock(), Journal(feed_of(config))
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
-    dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
+    dispatcher = Dispatcher(
+        scheduler, store, journal, metrics, clock, show_output=shown_output(config)
+    )
     async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         for name in catalogue.unknown:
@@ -255,6 +260,13 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )
+
+
+def shown_output(config: Config) -> Callable[[str, int, bytes], None] | None:
+    """Return what takes the output of attempts for the log, if that is wanted."""
+    if not config.logging.task_output:
+        return None
+    return TaskOutput(Journald() if to_journal() else None).write
 
 
 @asynccontextmanager

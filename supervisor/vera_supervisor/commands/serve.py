@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final, NoReturn
 
 import anyio
 import click
@@ -17,7 +18,10 @@ from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
 
-_WRONG_CONFIGURATION = 2
+#: The service manager does not try that again: it does not get better by itself.
+_WRONG_CONFIGURATION: Final = 2
+#: That may: a disk that is full, a port that another program holds.
+_NOT_NOW: Final = 1
 
 
 @click.command
@@ -38,7 +42,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
         config = load(file, environment, overrides).config
     except ConfigError as error:
         for fault in error.faults:
-            click.echo(str(fault), err=True)
+            click.echo(logs.fault(str(fault)), err=True)
         sys.exit(_WRONG_CONFIGURATION)
     logs.configure(config.logging.level, config.logging.format)
     _forget_secrets()
@@ -52,10 +56,10 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotServe, ModuleLoadError, StoreUnavailable, UnfitSchedule, UnfitToken) as group:
-        for leaf in _leaves(group):
-            click.echo(f"vera-worker: {leaf}", err=True)
-        sys.exit(_WRONG_CONFIGURATION)
+    except* (ModuleLoadError, UnfitSchedule, UnfitToken) as group:
+        _give_up(group, _WRONG_CONFIGURATION)
+    except* (CannotServe, StoreUnavailable) as group:
+        _give_up(group, _NOT_NOW)
 
 
 def _forget_secrets() -> None:
@@ -63,6 +67,13 @@ def _forget_secrets() -> None:
     for key in KEYS.values():
         if key.secret and key.env:
             os.environ.pop(key.env, None)
+
+
+def _give_up(group: BaseExceptionGroup[BaseException], status: int) -> NoReturn:
+    """End the program with one line for each fault."""
+    for leaf in _leaves(group):
+        click.echo(logs.fault(f"vera-worker: {leaf}"), err=True)
+    sys.exit(status)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -133,6 +133,8 @@ class Launcher:
             if server is not None:
                 process_tree.kill_descendants(server)
                 _server()._stop()  # noqa: SLF001
+            # Else it would outlive us by a moment, and the service manager would kill it.
+            _resource_tracker()._stop()  # noqa: SLF001
         if self._sandboxes is not None:
             _remove(self._sandboxes)
 
@@ -207,9 +209,12 @@ def _server_pid() -> int | None:
     return pid
 
 
+def _resource_tracker() -> Any:
+    return resource_tracker._resource_tracker  # noqa: SLF001 - nor to this
+
+
 def _resource_tracker_pid() -> int | None:
-    tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001 - nor to this
-    pid: int | None = tracker._pid  # noqa: SLF001
+    pid: int | None = _resource_tracker()._pid  # noqa: SLF001
     return pid
 
 
