@@ -26,6 +26,8 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/vera-worker --shell /usr/sb
     && install -d /etc/vera-worker /opt/tasks
 COPY --from=build /opt/vera-worker /opt/vera-worker
 COPY config/worker.toml /etc/vera-worker/worker.toml
+# Docker kills 10 s after `docker stop`: a drain has to be shorter than that.
+RUN sed -i 's/^drain_timeout = .*/drain_timeout = 7/' /etc/vera-worker/worker.toml
 
 # Task modules of your own go to /opt/tasks; TASK_MODULES names them.
 ENV PATH=/opt/vera-worker/bin:$PATH \

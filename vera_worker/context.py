@@ -17,6 +17,18 @@ _MESSAGE_CHARACTERS: Final = 1000
 class TaskContext:
     """The task that this process runs now."""
 
+    __slots__ = (
+        "_deadline",
+        "_link",
+        "_poll_stop",
+        "_send_progress",
+        "_sent_at",
+        "_stop",
+        "_unsent",
+        "attempt",
+        "task_id",
+    )
+
     def __init__(
         self,
         task_id: str,
@@ -35,7 +47,7 @@ class TaskContext:
         #: Held by whoever uses the link; nobody waits for it while the task runs.
         self._link = threading.Lock()
         self._stop = False
-        self._sent_at = float("-inf")
+        self._sent_at = -math.inf
         self._unsent: tuple[float | None, str | None] | None = None
 
     def time_left(self) -> float:

@@ -22,6 +22,10 @@ class Priority(StrEnum):
 RANK: Final = {priority: rank for rank, priority in enumerate(Priority)}
 
 
+#: The name of the pool whose executors run the functions of no other pool.
+DEFAULT_POOL: Final = "default"
+
+
 class Isolation(StrEnum):
     """How far an attempt is kept from others."""
 

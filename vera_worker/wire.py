@@ -76,8 +76,6 @@ class Returned(_Message, frozen=True):
     task_id: str
     attempt: int
     result: bytes
-    duration_s: float
-    cpu_seconds: float
     #: Set when the task left this process unfit for another one: why.
     unfit: str | None = None
 

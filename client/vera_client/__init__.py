@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         WorkerUnreachable,
     )
     from vera_client.records import Cancelled, Function, Health, Page, TaskEvent, TaskRecord
+    from vera_client.tls import tls_context
 
 __all__ = [
     "ApiProblem",
@@ -36,10 +37,11 @@ __all__ = [
     "TaskFailed",
     "TaskRecord",
     "WorkerUnreachable",
+    "tls_context",
 ]
 
 # Imported when asked for: the table of verbs is read at every start, httpx seldom needed there.
-_HOMES = {"AsyncClient": "async_client", "Client": "client"} | dict.fromkeys(
+_HOMES = {"AsyncClient": "async_client", "Client": "client", "tls_context": "tls"} | dict.fromkeys(
     ("Cancelled", "Function", "Health", "Page", "TaskEvent", "TaskRecord"), "records"
 )
 

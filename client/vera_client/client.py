@@ -36,7 +36,9 @@ class Client:
         http: httpx.BaseTransport | None = None,
     ) -> None:
         settings = transport.settings(url, token, tls, connections)
-        self.url: str = settings["base_url"]
+        self.url = transport.checked_url(url)
+        if http is None and (path := transport.socket_path(url)):
+            http = httpx.HTTPTransport(uds=path, limits=settings["limits"])
         self._http = httpx.Client(transport=http, **settings)
         self._sleep = time.sleep
 

@@ -1,5 +1,6 @@
 """What both clients share around httpx: how it is set up, and what its errors mean."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,6 +13,7 @@ from vera_client.calls import Call
 from vera_client.errors import WorkerUnreachable
 
 DEFAULT_URL: Final = "http://127.0.0.1:5000"
+_UNIX: Final = "unix:"
 
 #: Seconds to connect, and for an answer that is not held back on purpose.
 CONNECT_S: Final = 5.0
@@ -26,12 +28,17 @@ IDLE_S: Final = 4.0
 # Never through a proxy from the environment.
 _DIRECT: Final = dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))
 
+#: As `[Errno 111] Connection refused`, or `[SSL: …] certificate verify failed: … (_ssl.c:1)`.
+_SYSTEM_WORDS: Final = re.compile(r"\[(?:Errno|SSL).*?\] (.*?)(?: \(_ssl\.c:\d+\))?")
+
 # The connection broke after it had been made: a restart, or an idle one closed just then.
 _BROKE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 def checked_url(url: str) -> str:
     """Return a worker's address without its last slash; raise ValueError if it is none."""
+    if socket_path(url):
+        return url
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -42,10 +49,15 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def socket_path(url: str) -> str | None:
+    """Return the path of the Unix socket that an address names, as in `unix:/run/api.sock`."""
+    return url.removeprefix(_UNIX) if url.startswith(_UNIX + "/") else None
+
+
 def settings(url: str, token: str | None, tls: Any, connections: int) -> dict[str, Any]:
     """Return what httpx's two clients are made with; raise ValueError on what cannot be used."""
     return {
-        "base_url": checked_url(url),
+        "base_url": "http://localhost" if socket_path(url) else checked_url(url),
         "headers": {"Authorization": f"Bearer {_checked_token(token)}"} if token else {},
         "timeout": httpx.Timeout(ANSWER_S, connect=CONNECT_S, pool=None),
         "limits": httpx.Limits(max_connections=connections, keepalive_expiry=IDLE_S),
@@ -100,9 +112,9 @@ def unreachable(url: str, error: httpx.RequestError) -> WorkerUnreachable:
             reason = "the connection failed"
         case _:
             reason = "the connection broke"
-    said = str(error).partition("] ")
     # asyncio's own words name every address tried; the plain ones say what the matter is.
-    detail = said[2] if said[0].startswith("[Errno") else ""
+    said = _SYSTEM_WORDS.fullmatch(str(error))
+    detail = said[1] if said else ""
     return WorkerUnreachable(url, f"{reason} ({detail})" if detail else reason)
 
 

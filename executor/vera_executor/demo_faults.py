@@ -277,7 +277,7 @@ def garbage_frame() -> None:
 
 def torn_frame(at_byte: int) -> None:
     """Write the first bytes of an answer to the link, then die of SIGKILL."""
-    frame = wire.pack(wire.Returned("a-task", 1, b'"' + b"x" * 1000 + b'"', 0.0, 0.0))
+    frame = wire.pack(wire.Returned("a-task", 1, b'"' + b"x" * 1000 + b'"'))
     for fd in _link_fds():
         os.write(fd, frame[:at_byte])
     os.kill(os.getpid(), signal.SIGKILL)

@@ -2,21 +2,23 @@
 
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 _PAGE_BYTES: Final = resource.getpagesize()
 #: The supervisor sees to the limit itself, for the whole process tree and by what is in use. This
 #: is for what grows faster than anybody can look; what is mapped is more than what is in use.
 _HEADROOM: Final = 2
+_NO_BOUND: Final = nullcontext()
+
+
+def memory_bound(limit_bytes: int | None) -> AbstractContextManager[None]:
+    """Refuse this process, and each that it starts, memory far above the limit, if there is one."""
+    return _NO_BOUND if limit_bytes is None else _bound(limit_bytes)
 
 
 @contextmanager
-def memory_bound(limit_bytes: int | None) -> Iterator[None]:
-    """Refuse this process, and each that it starts, memory far above the limit."""
-    if limit_bytes is None:
-        yield
-        return
+def _bound(limit_bytes: int) -> Iterator[None]:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = _mapped_bytes() + _HEADROOM * limit_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (most if hard < 0 else min(most, hard), hard))

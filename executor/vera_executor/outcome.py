@@ -54,13 +54,7 @@ def attempt(
         cause, name = Cause.EXCEPTION, type(error).__name__
         message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
     else:
-        return Returned(
-            assign.task_id,
-            assign.attempt,
-            result,
-            time.perf_counter() - started,
-            _cpu_seconds() - cpu,
-        )
+        return Returned(assign.task_id, assign.attempt, result)
     return Raised(
         assign.task_id,
         assign.attempt,

@@ -42,6 +42,14 @@ class Surroundings:
         if not self._kill_leftovers():
             return "a process that the task started could not be killed"
         fork_server.forget_own_server()
+        return self._restore_directory()
+
+    def _restore_directory(self) -> str | None:
+        try:  # to ask where one is costs half of what going there does
+            if os.getcwd() == self._directory:
+                return None
+        except OSError:  # nowhere
+            pass
         try:
             os.chdir(self._directory)
         except OSError as error:

@@ -13,12 +13,16 @@ import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
+
+#: What the service manager passes on begins so: `LoadCredential=vera-worker.token:…` in a unit.
+_PASSED: Final = "vera-worker."
 
 _TOKEN_BYTES: Final = 32
 _FILE_NAME: Final = "token"
@@ -74,8 +78,25 @@ def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
     return found
 
 
+def is_loopback(name: str) -> bool:
+    """Return whether a host name or address means this machine alone."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
 class UnfitToken(VeraError):
     """The file of the token cannot be used; the message says what to do."""
+
+
+def passed_file(name: str) -> str | None:
+    """Return the file that systemd passes on as the credential `vera-worker.NAME`, if it does."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(directory, _PASSED + name) if directory else ""
+    return path if path and os.path.lexists(path) else None
 
 
 def given_token(path: Path) -> str:

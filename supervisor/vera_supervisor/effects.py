@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, Progress, Sandbox, Spent, Task
+from vera_worker.tasks import DEFAULT_POOL, Failure, Progress, Sandbox, Spent, Task
 
 
 class Refusal(StrEnum):
@@ -115,6 +115,9 @@ class Launch(_Effect, frozen=True):
     """Start an executor process in that slot."""
 
     slot_id: int
+    pool: str = DEFAULT_POOL
+    #: A number that no other executor of the pool has now; from 0, below the pool's maximum.
+    seat: int = 0
 
 
 class Assign(_Effect, frozen=True):

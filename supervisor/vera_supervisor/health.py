@@ -22,18 +22,33 @@ class State(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
+class PoolSigns(msgspec.Struct, frozen=True, kw_only=True):
+    """What the verdict on one pool rests on."""
+
+    name: str
+    #: Executors that take tasks or work on one.
+    serving: int
+    #: Executors that shall be there when there is nothing to do.
+    min_workers: int
+    #: How many in a row died before they were ready.
+    failed_starts: int
+
+    @property
+    def deserted(self) -> bool:
+        """Whether there is no executor although there should be one."""
+        if self.serving:
+            return False
+        return self.min_workers > 0 or self.failed_starts > 0  # else it comes with a task
+
+
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
     """What the verdict rests on."""
 
     draining: bool
     loop_lag_s: float
-    #: Executors that take tasks or work on one.
-    serving_executors: int
-    #: Those that work on one; its deadline watches over them.
+    pools: tuple[PoolSigns, ...]
+    #: Executors that work on a task, of all pools; its deadline watches over them.
     busy_executors: int
-    #: Executors that shall be there when there is nothing to do.
-    min_executors: int
-    failed_starts: int
     #: Seconds since an executor last did anything; None: never.
     quiet_s: float | None
     check_interval_s: float
@@ -42,6 +57,11 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     held_back: str | None = None
     #: Why the store cannot write; None: it can.
     store_fault: str | None
+
+    @property
+    def idle(self) -> bool:
+        """Whether there are executors, and none of them works."""
+        return not self.busy_executors and any(pool.serving for pool in self.pools)
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -60,10 +80,12 @@ def assess(signs: Signs) -> Health:
     """Return how things stand."""
     sick: list[str] = []
     poor = _impediments(signs)
-    if signs.serving_executors == 0:
-        if signs.min_executors or signs.failed_starts:  # else one is started when a task comes
-            sick.append("no executor is ready")
-    elif signs.busy_executors == 0 and _too_quiet(signs):
+    deserted = [pool for pool in signs.pools if pool.deserted]
+    if len(deserted) == len(signs.pools):
+        sick.append("no executor is ready")
+    else:
+        poor += [f"no executor of the pool {pool.name} is ready" for pool in deserted]
+    if signs.idle and _too_quiet(signs):
         sick.append("no executor has shown a sign of life lately")
     if signs.store_fault is not None:
         sick.append(signs.store_fault)
@@ -79,8 +101,11 @@ def assess(signs: Signs) -> Health:
 def _impediments(signs: Signs) -> list[str]:
     """Return why it works, but not as it should."""
     poor: list[str] = []
-    if signs.failed_starts:
-        poor.append(f"{signs.failed_starts} executors in a row died before they were ready")
+    for pool in signs.pools:
+        if pool.failed_starts:
+            where = "" if len(signs.pools) == 1 else f" in the pool {pool.name}"
+            count = pool.failed_starts
+            poor.append(f"{count} executors in a row died{where} before they were ready")
     if signs.queue_full:
         poor.append("the queue is full")
     if signs.held_back is not None:
@@ -96,8 +121,7 @@ def gets_on(signs: Signs) -> bool:
     """
     if signs.loop_lag_s > MAX_LAG_S:
         return False
-    idle = signs.serving_executors > 0 and signs.busy_executors == 0
-    return signs.draining or not (idle and _too_quiet(signs))
+    return signs.draining or not (signs.idle and _too_quiet(signs))
 
 
 def _too_quiet(signs: Signs) -> bool:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
+#: Seconds that an orphan of the container may be dead and still there.
+BURY_INTERVAL_S: Final = 1.0
 _MIB: Final = 1024 * 1024
 
 
@@ -79,6 +81,13 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         if gets_on():
             notifier.alive()
         await anyio.sleep(interval_s)
+
+
+async def bury_strangers(bury: Callable[[], None]) -> None:
+    """Reap, as the first process of a container, every orphan in it, for ever."""
+    while os.getpid() == 1:
+        await anyio.sleep(BURY_INTERVAL_S)
+        bury()
 
 
 async def prune(store: Store, clock: Clock) -> None:

@@ -47,14 +47,14 @@ class Journald:
 
     def __init__(self, address: Path = _SOCKET) -> None:
         self._address = str(address)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)  # a journal that does not read must not hold us up
         self.lost = 0
 
     def send(self, fields: Mapping[str, bytes]) -> None:
         """Send one entry; names are of capital letters and underscores, values any bytes."""
         try:
-            self._socket.sendto(b"".join(map(_field, fields, fields.values())), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)  # a journal that does not read must not hold us up
+                sender.sendto(b"".join(map(_field, fields, fields.values())), self._address)
         except OSError:
             self.lost += 1
 

@@ -92,3 +92,21 @@ def configure(level: str, form: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+class Seldom:
+    """For what may happen thousands of times a second: one line in a while tells how often."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        self._every_s = every_s
+        self._count = 0
+        self._next_at: float | None = None
+
+    def due(self, now: float) -> int:
+        """Count once more; return how often it was since the last line if one is due, else 0."""
+        self._count += 1
+        if self._next_at is not None and now < self._next_at:
+            return 0
+        self._next_at = now + self._every_s
+        count, self._count = self._count, 0
+        return count

@@ -31,6 +31,10 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: Mapping[str, int]
     #: By state.
     executors: Mapping[str, int]
+    #: By pool and state.
+    pool_executors: Mapping[tuple[str, str], int]
+    #: By pool.
+    pool_queue_size: Mapping[str, int]
     #: By what holds waiting tasks back: 1 while it does.
     admission_blocked: Mapping[str, int]
     event_loop_lag_s: float
@@ -151,6 +155,18 @@ class _Snapshot(Collector):
         yield GaugeMetricFamily("active_tasks", "Tasks that run now.", now.active_tasks)
         yield _gauges("queue_size", "Tasks that wait.", "priority", now.queue_size)
         yield _gauges("executors", "Executor processes.", "state", now.executors)
+        family = GaugeMetricFamily(
+            "pool_executors", "Executor processes of each pool.", labels=["pool", "state"]
+        )
+        for labels, value in now.pool_executors.items():
+            family.add_metric(labels, value)
+        yield family
+        yield _gauges(
+            "pool_queue_size",
+            "Tasks that wait for an executor of the pool.",
+            "pool",
+            now.pool_queue_size,
+        )
         yield _gauges(
             "admission_blocked",
             "Whether this holds waiting tasks back.",

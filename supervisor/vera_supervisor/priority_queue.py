@@ -78,6 +78,19 @@ class PriorityQueue(Generic[T]):
         line = self._first_line()
         return line.lanes[line.first(self._step_s)].first()
 
+    def head(self) -> tuple[float, float]:
+        """Return what the first that may go is compared by with those of other queues."""
+        return self._first_line().head(self._step_s)
+
+    def oldest(self) -> float:
+        """Return when the one arrived that has waited longest of those that may go; or infinity."""
+        oldest = math.inf
+        for line in self._open:
+            for rank, lane in enumerate(line.lanes):
+                if lane.keys:
+                    oldest = min(oldest, lane.first_key() - rank * self._step_s)
+        return oldest
+
     def remove(self, rank: int, key: float, group: Hashable | None = None) -> T:
         """Take out the item of that class and key; raise KeyError when it is not there."""
         line = self._ungrouped if group is None else self._line(group)

@@ -2,18 +2,16 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeAlias
+from typing import Final
 
 import anyio.to_thread
 
-from vera_supervisor.access import Credential, UnfitToken
 from vera_supervisor.config import Change, Config, ConfigError, changes
+from vera_supervisor.entrance import UNFIT, Entrance
 from vera_supervisor.notify import Notifier
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
-
-Credentials: TypeAlias = tuple[Credential, ...] | None
 
 
 class NeedsRestart(VeraError):
@@ -27,7 +25,7 @@ class NeedsRestart(VeraError):
 
 
 #: Why a reload may be refused.
-CANNOT_RELOAD: Final = (ConfigError, UnfitToken, NeedsRestart)
+CANNOT_RELOAD: Final = (ConfigError, NeedsRestart, *UNFIT)
 
 
 class Reloader:
@@ -37,12 +35,12 @@ class Reloader:
         self,
         config: Config,
         read: Callable[[], Config],
-        credentials_of: Callable[[Config], Credentials],
-        obey: Callable[[Config, Credentials], None],
+        entrance_of: Callable[[Config], Entrance],
+        obey: Callable[[Config, Entrance], None],
     ) -> None:
         self._config = config
         self._read = read
-        self._credentials_of = credentials_of
+        self._entrance_of = entrance_of
         self._obey = obey
         self._turn = anyio.Lock()
 
@@ -54,7 +52,7 @@ class Reloader:
             refused = [change for change in found if not change.reloadable]
             if refused:
                 raise NeedsRestart(refused)
-            self._obey(new, await anyio.to_thread.run_sync(self._credentials_of, new))
+            self._obey(new, await anyio.to_thread.run_sync(self._entrance_of, new))
             self._config = new
         log.info("reloaded: %s", "; ".join(map(str, found)) or "nothing has changed")
         return found

@@ -1,5 +1,6 @@
-"""All slots: which executor is free, when to start one more, when to let one go."""
+"""The executors of one pool: which is free, when to start one more, when to let one go."""
 
+import itertools
 import math
 from bisect import insort
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from typing import Final
 import msgspec
 
 from vera_supervisor.effects import Effect, Launch, Retire
-from vera_supervisor.slot import Alarm, Limits, Slot, SlotState
+from vera_supervisor.slot import Limits, Slot, SlotState
+from vera_supervisor.slots import Slots, count
+from vera_worker.tasks import DEFAULT_POOL
 
 #: Executors that die before they are ready are replaced ever more slowly, up to this.
 MAX_START_DELAY_S: Final = 30.0
@@ -16,7 +19,7 @@ FIRST_START_DELAY_S: Final = 0.1
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """How many executors there are to be."""
+    """How many executors a pool is to have."""
 
     min_workers: int
     max_workers: int
@@ -24,28 +27,33 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout_s: float
     #: Attempts after which an executor is let go; 0: never.
     max_tasks: int = 0
+    #: Seconds that a task waits for an executor before one more is started.
+    growth_delay_s: float = 0.0
 
 
 class Roster:
-    """The slots by id, and the idle ones at hand."""
+    """The slots of one pool, and the idle ones at hand."""
 
-    def __init__(self, size: Size, limits: Limits) -> None:
+    def __init__(
+        self, size: Size, limits: Limits, slots: Slots | None = None, pool: str = DEFAULT_POOL
+    ) -> None:
         self.size = size
         self.limits = limits
-        #: Rings no later than at `next_deadline`; read after every event.
-        self.alarm = Alarm()
+        self.pool = pool
+        #: Those of all pools.
+        self.slots = Slots() if slots is None else slots
+        self.alarm = self.slots.alarm
         self._slots: dict[int, Slot] = {}
         #: How many there are; read after every event.
         self.count = 0
         #: Free for a task, longest idle first; the last is the warmest, and takes the next task.
         self.idle: list[Slot] = []
-        #: When an executor last got ready, took or ended a task, or passed a self-check.
-        self.last_sign_of_life: float | None = None
-        self._next_id = 1
         self._failed_starts = 0
         #: How often in a row a start was put off because of them.
         self._delays = 0
         self._no_start_before = -math.inf
+        #: Until then those who wait need no further executor.
+        self.patient_until = -math.inf
 
     def __len__(self) -> int:
         return self.count
@@ -57,16 +65,9 @@ class Roster:
         counts = ", ".join(f"{n} {state}" for state, n in self.counts().items() if n)
         return f"<Roster {counts or 'empty'}>"
 
-    def get(self, slot_id: int) -> Slot | None:
-        """Return that slot, or None when its executor is gone."""
-        return self._slots.get(slot_id)
-
     def counts(self) -> dict[str, int]:
         """Return how many executors are in each state."""
-        counts = {state.name.lower(): 0 for state in SlotState}
-        for slot in self:
-            counts[slot.state.name.lower()] += 1
-        return counts
+        return count(self)
 
     @property
     def overfull(self) -> bool:
@@ -97,7 +98,7 @@ class Roster:
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
         self._failed_starts = self._delays = 0
-        self.last_sign_of_life = now
+        self.slots.last_sign_of_life = now
         slot.rest(now, self.limits)
         self.idle.append(slot)
         self._expect_farewell(slot)
@@ -105,13 +106,14 @@ class Roster:
     def answered(self, slot: Slot, now: float) -> None:
         """`slot` passed its self-check."""
         if slot.state is SlotState.CHECKING:
-            self.last_sign_of_life = now
+            self.slots.last_sign_of_life = now
             slot.answered(now, self.limits)
             insort(self.idle, slot, key=lambda slot: slot.idle_since)
 
     def lost(self, slot: Slot, now: float) -> None:
         """The executor of `slot` is gone."""
         del self._slots[slot.slot_id]
+        self.slots.remove(slot)
         self.count -= 1
         if slot.state is SlotState.IDLE:
             self.idle.remove(slot)
@@ -138,6 +140,16 @@ class Roster:
         wanted = max(self.size.min_workers - alive, called_for)
         wanted = min(wanted, self.size.max_workers - self.count)
         return [self._launch(now) for _ in range(wanted)]
+
+    def be_patient(self, until: float) -> None:
+        """Those who wait have not waited long: look at them again then."""
+        self.patient_until = until
+        self.alarm.set(until)
+
+    @property
+    def deserted(self) -> bool:
+        """Whether no executor is there or on its way that will take tasks."""
+        return not self._staying()
 
     def make_way(self, choosy: int, now: float) -> list[Effect]:
         """Return the farewells to idle executors without which no unused ones could be started."""
@@ -167,13 +179,18 @@ class Roster:
         return sum(s.state not in (SlotState.RETIRING, SlotState.KILLING) for s in self)
 
     def _launch(self, now: float) -> Effect:
-        slot = Slot(self._next_id, now, self.limits, self.alarm)
+        seat = self._free_seat()
+        slot = Slot(self.slots.next_id(), now, self.limits, self.alarm, self.pool, seat)
         self._slots[slot.slot_id] = slot
+        self.slots.add(slot)
         self.count += 1
         if self.idle:
             self._expect_farewell(self.idle[0])
-        self._next_id += 1
-        return Launch(slot.slot_id)
+        return Launch(slot.slot_id, self.pool, seat)
+
+    def _free_seat(self) -> int:
+        taken = {slot.seat for slot in self}
+        return next(seat for seat in itertools.count() if seat not in taken)
 
     def retire(self, slot: Slot, now: float) -> Effect:
         """Let the executor of `slot`, which has no task, go."""
@@ -193,6 +210,8 @@ class Roster:
         effects: list[Effect] = []
         if self._no_start_before <= now:
             self._no_start_before = -math.inf
+        if self.patient_until <= now:
+            self.patient_until = -math.inf
         for slot in list(self):
             if slot.deadline <= now and slot.state is not SlotState.KILLING:
                 if slot.state is SlotState.IDLE:
@@ -204,11 +223,6 @@ class Roster:
         """Return the slots whose killed process does not vanish."""
         return [s for s in self if s.state is SlotState.KILLING and s.deadline <= now]
 
-    def reset_alarm(self, now: float) -> None:
-        """Set the alarm to the nearest deadline there is, if it has rung."""
-        if self.alarm.at <= now:
-            self.alarm.at = self.next_deadline()
-
     def next_deadline(self) -> float:
         """Return when `due` or `shrink` will next have something to say; infinity for never.
 
@@ -217,8 +231,9 @@ class Roster:
         nearest = math.inf
         for slot in self:
             nearest = min(nearest, slot.deadline)
-        if self._no_start_before > -math.inf:
-            nearest = min(nearest, self._no_start_before)
+        for moment in (self._no_start_before, self.patient_until):
+            if moment > -math.inf:
+                nearest = min(nearest, moment)
         if self.idle and self.count > self.size.min_workers:
             farewell = self.idle[0].idle_since + self.size.idle_timeout_s
             if farewell < nearest and self._staying() > self.size.min_workers:

@@ -46,13 +46,14 @@ from vera_supervisor.effects import (
     StartAttempt,
 )
 from vera_supervisor.live_task import LiveTask
+from vera_supervisor.pools import Pool, PoolPolicy, Pools
 from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
-from vera_supervisor.roster import Roster, Size
+from vera_supervisor.roster import Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
 from vera_worker.lifecycle import Move, Status, after
-from vera_worker.tasks import Cause, Failure, Record, Sandbox, Task
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
@@ -62,8 +63,12 @@ _MIB: Final = 1024 * 1024
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration says about tasks and executors."""
 
+    #: Of the default pool.
     size: Size
     limits: Limits
+    #: The pools besides that, by name, and which functions run in them.
+    pools: Mapping[str, PoolPolicy] = {}
+    routes: Mapping[str, str] = {}
     queue_size: int
     ceilings: Ceilings = Ceilings()
     #: Seconds that one class of priority is worth; 0: strict.
@@ -83,6 +88,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     #: The functions that the executors offer; None while that is not known.
     functions: frozenset[str] | None = None
 
+    @property
+    def all_pools(self) -> dict[str, PoolPolicy]:
+        """All pools by name."""
+        return {DEFAULT_POOL: PoolPolicy(size=self.size, limits=self.limits), **self.pools}
+
     def memory_bytes(self, task: Task) -> int | None:
         """Return what an attempt of that task may use; None: no limit."""
         need = task.requirements
@@ -92,12 +102,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scheduler:
-    """Owns all live tasks, the queue and the roster of executors."""
+    """Owns all live tasks, what they wait for, and the pools of executors."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
-        self.roster = Roster(policy.size, policy.limits)
-        self.waiting = Waiting(policy.aging_step_s)
-        self.queue = self.waiting.queue
+        pools = policy.all_pools
+        self.waiting = Waiting(policy.aging_step_s, pools, policy.routes)
+        self.pools = Pools(pools, self.waiting.lines)
+        #: Those of all pools.
+        self.slots = self.pools.slots
         self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}
         #: How many tasks run now.
@@ -137,19 +149,19 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        queue, roster = self.queue, self.roster
-        if queue.ready and roster.idle and not self._held:
+        held = self._held
+        if not held:
             self._dispatch(effects, now)
-        if self.waiting.unused_awaited and roster.idle and not self._held:
-            effects += roster.make_way(self.waiting.choosy, now)
-        if roster.count < roster.size.max_workers and not self.stopping:
-            hold = self._held or not self.admission.open
-            ready, choosy = (0, 0) if hold else (queue.ready, self.waiting.choosy)
-            effects += roster.grow(ready, now, choosy)
+        for pool in self.pools:
+            roster = pool.roster
+            if pool.line.unused_awaited and not held:
+                effects += pool.make_way(now)
+            if roster.count < roster.size.max_workers and not self.stopping:
+                effects += pool.grow(now, hold=held or not self.admission.open)
         return effects
 
     def obey(self, policy: Policy) -> None:
-        """Go by `policy` from now on.
+        """Go by `policy` from now on, which has the same pools and routes.
 
         While tasks run or wait only sizes, ceilings and the length of the queue may differ.
         """
@@ -157,7 +169,7 @@ class Scheduler:
         self.waiting.max_concurrency = policy.max_concurrency
         self.waiting.alone = policy.alone
         self.admission.ceilings = policy.ceilings
-        self.roster.size = policy.size
+        self.pools.obey(policy.all_pools)
 
     @property
     def _held(self) -> bool:
@@ -196,7 +208,8 @@ class Scheduler:
         outlook = self.waiting.outlook(task, now, delayed=event.delay_s > 0)
         if outlook.blocked_by is not Blocked.EXECUTORS:
             return outlook
-        at_once = self.admission.open and self.roster.idle and not self.queue.ready
+        pool = self.pools.by_name[self.waiting.line_of(task.function).pool]
+        at_once = self.admission.open and pool.roster.idle and not pool.queue.ready
         blocked = None if at_once else self.admission.blocked or Blocked.EXECUTORS
         return Outlook(outlook.position, blocked)
 
@@ -205,7 +218,7 @@ class Scheduler:
 
         Once it comes, this says exactly when the next one will be of use.
         """
-        nearest = self.roster.alarm.at
+        nearest = self.slots.alarm.at
         if self.waiting.delayed:
             nearest = min(nearest, self.waiting.delayed[0][0])
         if self._unsaved:
@@ -419,7 +432,7 @@ class Scheduler:
         if slot.state is not SlotState.STOPPING or slot.why is None:
             return []
         failure = self._stopped(live, slot.why, None, now)
-        self.roster.rest(slot, now)
+        self.pools.roster_of(slot).rest(slot, now)
         return self._end_badly(live, failure, b"", now)
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
@@ -431,7 +444,7 @@ class Scheduler:
         slot = self._slot_of(live)
         if slot.state is not SlotState.BUSY:
             return self._not_sent(live, slot, now)
-        self.roster.rest(slot, now)
+        self.pools.roster_of(slot).rest(slot, now)
         failure = start_not_stored(reason)
         return [self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
 
@@ -449,20 +462,21 @@ class Scheduler:
     # What executors say.
 
     def _executor_ready(self, event: ev.ExecutorReady, now: float) -> list[Effect]:
-        slot = self.roster.get(event.slot_id)
+        slot = self.slots.get(event.slot_id)
         if slot is not None and slot.state is SlotState.STARTING:
-            self.roster.rest(slot, now)
-            self.waiting.unused_has_come()
+            pool = self.pools.by_name[slot.pool]
+            pool.roster.rest(slot, now)
+            pool.line.await_unused(awaited=False)
         return []
 
     def _executor_answered(self, event: ev.ExecutorAnswered, now: float) -> list[Effect]:
-        slot = self.roster.get(event.slot_id)
+        slot = self.slots.get(event.slot_id)
         if slot is not None:
-            self.roster.answered(slot, now)
+            self.pools.roster_of(slot).answered(slot, now)
         return []
 
     def _attempt_reported(self, event: ev.AttemptReported, now: float) -> list[Effect]:
-        slot = self.roster.get(event.slot_id)
+        slot = self.slots.get(event.slot_id)
         if slot is not None and slot.runs(event.task_id, event.attempt):
             live = self.live[event.task_id]
             live.progress = event.progress
@@ -470,14 +484,14 @@ class Scheduler:
         return []
 
     def _memory_exceeded(self, event: ev.MemoryExceeded, now: float) -> list[Effect]:
-        slot = self.roster.get(event.slot_id)
+        slot = self.slots.get(event.slot_id)
         if slot is None or not slot.runs(event.task_id, event.attempt):
             return []
         self.live[event.task_id].peak_memory_mb = round(event.used_bytes / _MIB, 1)
         return slot.exceed(now)
 
     def _attempt_ended(self, event: ev.AttemptEnded, now: float) -> list[Effect]:
-        slot = self.roster.get(event.slot_id)
+        slot = self.slots.get(event.slot_id)
         if slot is None or not slot.runs(event.task_id, event.attempt):
             self.late_answers += 1
             return []
@@ -485,12 +499,13 @@ class Scheduler:
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
         alone = live.task.function in self.policy.alone
-        done_with = event.unfit is not None or alone or self.roster.is_worn(slot)
-        if not done_with and not self.roster.overfull:
-            self.roster.rest(slot, now)
+        roster = self.pools.roster_of(slot)
+        done_with = event.unfit is not None or alone or roster.is_worn(slot)
+        if not done_with and not roster.overfull:
+            roster.rest(slot, now)
             effects: list[Effect] = []
         else:
-            effects = [self.roster.retire(slot, now)]
+            effects = [roster.retire(slot, now)]
         if why is not None:
             failure = self._stopped(live, why, event.failure, now)
         elif event.failure is not None:
@@ -500,10 +515,10 @@ class Scheduler:
         return effects + self._end_badly(live, failure, event.output, now)
 
     def _executor_lost(self, event: ev.ExecutorLost, now: float) -> list[Effect]:
-        slot = self.roster.get(event.slot_id)
+        slot = self.slots.get(event.slot_id)
         if slot is None:
             return []
-        self.roster.lost(slot, now)
+        self.pools.roster_of(slot).lost(slot, now)
         live = self.live.get(slot.task_id) if slot.task_id is not None else None
         if live is None or live.slot_id != slot.slot_id:
             return []
@@ -517,15 +532,15 @@ class Scheduler:
 
     def _time_passed(self, event: ev.TimePassed, now: float) -> list[Effect]:
         self.waiting.due(now)
-        effects = self.roster.shrink(now) + self.roster.due(now)
+        effects = self.pools.due(now)
         while self._unsaved and self._unsaved[0][0] <= now:
             effect = self._unsaved.popleft()[1]
             if self._still_to_save(effect):
                 effects.append(effect)
-        for slot in self.roster.given_up(now):
+        for slot in self.pools.given_up(now):
             message = "the executor was killed but does not vanish (uninterruptible sleep)"
             effects += self._executor_lost(ev.ExecutorLost(slot.slot_id, message), now)
-        self.roster.reset_alarm(now)
+        self.pools.reset_alarm(now)
         return effects
 
     def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:
@@ -547,10 +562,10 @@ class Scheduler:
     def _interrupt_asked(self, event: ev.InterruptAsked, now: float) -> list[Effect]:
         self.draining = self.stopping = True
         effects: list[Effect] = []
-        for slot in self.roster:
+        for slot in self.slots:
             if slot.state is SlotState.BUSY:
                 slot.stop(Cause.INTERRUPTED, now, self.policy.limits)
-            effects += self.roster.kill(slot, now)
+            effects += self.pools.roster_of(slot).kill(slot, now)
         return effects
 
     # The life of a task.
@@ -562,8 +577,8 @@ class Scheduler:
             self.waiting.delay(live, ready_at)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:
-        while self.queue.ready and self.roster.idle and self.admission.room >= 1.0:
-            live = self.queue.pop()
+        while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
+            live = pool.queue.pop()
             live.key = None
             if live.expires_at <= now:
                 effects.append(self._finish(live, Move.FAIL, None, EXPIRED, b""))
@@ -572,18 +587,18 @@ class Scheduler:
             if need is not None and not self.waiting.reservations.fits(need):
                 self.waiting.hold_back(live)
                 continue
-            slot = self._slot_for(live.task)
+            slot = self._slot_for(live.task, pool)
             if slot is None:
                 self.waiting.await_unused(live)  # and before another task takes the place:
-                effects += self.roster.make_way(self.waiting.choosy, now)
+                effects += pool.make_way(now)
             else:
                 self._start(live, slot, effects, now)
 
-    def _slot_for(self, task: Task) -> Slot | None:
+    def _slot_for(self, task: Task, pool: Pool) -> Slot | None:
         """Return an idle executor that will do for a task; there is one at least that is idle."""
         if task.function in self.policy.alone:
-            return self.roster.take_unused()
-        return self.roster.take_idle()
+            return pool.roster.take_unused()
+        return pool.roster.take_idle()
 
     def _start(self, live: LiveTask, slot: Slot, effects: list[Effect], now: float) -> None:
         task = live.task
@@ -671,7 +686,7 @@ class Scheduler:
 
     def _slot_of(self, live: LiveTask) -> Slot:
         assert live.slot_id is not None, live
-        slot = self.roster.get(live.slot_id)
+        slot = self.slots.get(live.slot_id)
         assert slot is not None, live
         assert slot.task_id == live.task.task_id, (slot, live)
         return slot

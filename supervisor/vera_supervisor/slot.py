@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from vera_supervisor.effects import Check, DumpStack, Effect, Kill, Stop
-from vera_worker.tasks import Cause
+from vera_worker.tasks import DEFAULT_POOL, Cause
 
 #: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.
 DUMP_LEAD_S: Final = 0.2
@@ -81,6 +81,8 @@ class Slot:
         "deadline",
         "dumped",
         "idle_since",
+        "pool",
+        "seat",
         "slot_id",
         "state",
         "task_id",
@@ -88,8 +90,19 @@ class Slot:
         "why",
     )
 
-    def __init__(self, slot_id: int, now: float, limits: Limits, alarm: Alarm) -> None:
+    def __init__(  # noqa: PLR0917 - the last two are for where there are several
+        self,
+        slot_id: int,
+        now: float,
+        limits: Limits,
+        alarm: Alarm,
+        pool: str = DEFAULT_POOL,
+        seat: int = 0,
+    ) -> None:
         self.slot_id = slot_id
+        #: The name of its pool, and its number among those there that have an executor now, from 0.
+        self.pool = pool
+        self.seat = seat
         self.state = SlotState.STARTING
         self._alarm = alarm
         #: When the present state has lasted too long.

@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import anyio
@@ -15,28 +14,23 @@ import anyio.to_thread
 import msgspec
 
 from vera_supervisor import events as ev
-from vera_supervisor.access import (
-    Credential,
-    UnfitToken,
-    credential,
-    given_token,
-    kept_token,
-    listed_tokens,
-)
 from vera_supervisor.admission import Ceilings
-from vera_supervisor.api.app import create_app
-from vera_supervisor.api.guard import Guard, is_loopback
+from vera_supervisor.api.app import create_app, methods_of
+from vera_supervisor.api.guard import Guard
+from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
+from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
+from vera_supervisor.housekeeping import Pulse, bury_strangers, feed_watchdog, prune
 from vera_supervisor.journal import Journal
 from vera_supervisor.journald import Journald
+from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
@@ -54,7 +48,6 @@ from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
 from vera_supervisor.task_output import TaskOutput
 from vera_supervisor.timekeeper import Timekeeper
-from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +57,6 @@ HANG_UP_S: Final = 1.0
 _STOP_MARGIN_S: Final = 10.0
 #: Seconds between two looks whether the first executor is ready.
 _READY_POLL_S: Final = 0.02
-
-
-class CannotServe(VeraError):
-    """The worker cannot start; the message says what to do."""
 
 
 class World(NamedTuple):
@@ -83,7 +72,7 @@ async def serve(config: Config, read: Callable[[], Config], ready_fd: int | None
     """Run a worker until SIGTERM or SIGINT; at SIGHUP it goes by what `read` then returns.
 
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
-    CannotServe, ModuleLoadError, UnfitSchedule, UnfitToken or StoreUnavailable.
+    CannotListen, ModuleLoadError, UnfitSchedule, StoreUnavailable, or one of entrance.UNFIT.
     """
     notifier = Notifier.from_environment(os.environ)
     listener = listen(config)
@@ -98,6 +87,7 @@ async def serve(config: Config, read: Callable[[], Config], ready_fd: int | None
             world = World(read, hangups, notifier, ready_fd)
             await _serve(config, listener, store, metrics, world)
     finally:
+        leave(listener)
         with anyio.CancelScope(shield=True):
             await store.close()
     log.info("stopped")
@@ -111,7 +101,7 @@ async def _serve(
     world: World,
 ) -> None:
     notifier = world.notifier
-    credentials = await anyio.to_thread.run_sync(credentials_of, config)
+    entrance = await anyio.to_thread.run_sync(entrance_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
     started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
@@ -129,14 +119,14 @@ async def _serve(
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
-        def obey(new: Config, credentials: tuple[Credential, ...] | None) -> None:
-            app.credentials = credentials
+        def obey(new: Config, entrance: Entrance) -> None:
+            app.credentials, server.tls = entrance
             scheduler.obey(policy(new, catalogue))
             services.config = new
             logging.getLogger().setLevel(new.logging.level)
             dispatcher.post(ev.TimePassed())  # the roster may have to grow or to shrink
 
-        reloader = Reloader(config, world.read, credentials_of, obey)
+        reloader = Reloader(config, world.read, entrance_of, obey)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -149,67 +139,35 @@ async def _serve(
             reloader=reloader,
             started_at=started_at,
         )
+        routes = create_app(services)
         app = Guard(
-            create_app(services),
-            credentials=credentials,
+            routes,
+            credentials=entrance.credentials,
             allowed_hosts=config.server.allowed_hosts,
             open_metrics=config.auth.open_metrics,
+            methods_of=methods_of(routes),
         )
-        server = Server(app, [listener])
+        server = Server(
+            app,
+            [listener],
+            Room(most_connections(config), config.server.max_peer_connections),
+            send_timeout_s=config.server.send_timeout,
+            tls=entrance.tls,
+        )
+        url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
         group.start_soon(pulse.run)
         group.start_soon(prune, store, clock)
+        group.start_soon(bury_strangers, pool.bury_strangers)
         group.start_soon(timekeeper.run)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
-        group.start_soon(_tell_ready, services, notifier, _url(listener))
-        _announce(_url(listener), world.ready_fd)
+        group.start_soon(_tell_ready, services, notifier, url)
+        _announce(url, world.ready_fd)
         await stop_on_signal(config, dispatcher, notifier)
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
-
-
-def listen(config: Config) -> socket.socket:
-    """Return the listening socket; raise CannotServe where that would be unsafe or impossible."""
-    host, port = config.server.host, config.server.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-    except OSError as error:
-        raise CannotServe(f"cannot listen on {host} port {port}: {error.strerror}") from error
-    sock.setblocking(False)
-    return sock
-
-
-def credentials_of(config: Config) -> tuple[Credential, ...] | None:
-    """Return whom to let in, or None where the API is open to this machine; raise UnfitToken.
-
-    The store must be open: its directory, which is then ours, keeps the token that is made.
-    """
-    auth, found = config.auth, list[Credential]()
-    if auth.token is not None:
-        found.append(credential(auth.token))
-    elif auth.token_file is not None:
-        found.append(credential(given_token(Path(auth.token_file))))
-    if auth.tokens_file is not None:
-        found += listed_tokens(Path(auth.tokens_file))
-    if found:
-        return tuple(found)
-    if is_loopback(config.server.host):
-        return None
-    database = database_path(config.store.url)
-    if database is None:
-        # A token in memory would change with every start, and nobody could look it up.
-        raise UnfitToken(
-            f"server.host is {config.server.host}, and a store in memory has no directory to keep "
-            f"a token in: set auth.token (WORKER_TOKEN), or bind to 127.0.0.1"
-        )
-    return (credential(kept_token(database.parent)),)
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:
@@ -327,11 +285,6 @@ async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:
     while not services.health().ready:  # noqa: ASYNC110 - no single event makes it so
         await anyio.sleep(_READY_POLL_S)
     notifier.ready(f"takes tasks on {url}")
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _announce(url: str, ready_fd: int | None) -> None:

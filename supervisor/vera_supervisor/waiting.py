@@ -1,6 +1,6 @@
 """Where tasks wait, each in one place at a time.
 
-    for other tasks ──they end──▶ for a delay ──it passes──▶ in the queue ──▶ (an executor)
+    for other tasks ──they end──▶ for a delay ──it passes──▶ in the line of a pool ──▶ (an executor)
 
 Tasks of a function that no executor offers are parked beside all that, for as long as this worker
 lives. Pure: `now` is an argument, and what is due is asked for.
@@ -13,13 +13,14 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from vera_supervisor.dependencies import Dependencies
+from vera_supervisor.line import Group, Line
 from vera_supervisor.live_task import LiveTask
-from vera_supervisor.priority_queue import PriorityQueue
 from vera_supervisor.reservations import Capacity, Reservations
-from vera_worker.tasks import RANK, Priority, Task
+from vera_worker.tasks import DEFAULT_POOL, RANK, Task
 
 #: So many cancelled tasks among the delayed ones are not worth clearing away.
 _FEW: Final = 64
+_NO_ROUTES: Final[Mapping[str, str]] = {}
 
 
 class Blocked(StrEnum):
@@ -35,21 +36,6 @@ class Blocked(StrEnum):
     RESERVATION = "reservation"
 
 
-class Group(NamedTuple):
-    """What a task is held back by together with others."""
-
-    #: Its function, if only so many attempts of that may run at once.
-    function: str | None
-    #: Whether it needs something of the machine to itself.
-    reserves: bool
-    #: Whether it needs an executor that has never had a task.
-    choosy: bool
-
-
-#: The group of those that nothing but the want of an executor holds back: none.
-_ALL: Final = Group(None, reserves=False, choosy=False)
-
-
 class Outlook(NamedTuple):
     """How a task would wait: its place in the queue, and for what; None: for nothing."""
 
@@ -60,17 +46,21 @@ class Outlook(NamedTuple):
 class Waiting:
     """All tasks that wait."""
 
-    def __init__(self, aging_step_s: float) -> None:
-        self.queue: PriorityQueue[LiveTask] = PriorityQueue(len(Priority), aging_step_s)
+    def __init__(
+        self,
+        aging_step_s: float,
+        pools: Collection[str] = (DEFAULT_POOL,),
+        routes: Mapping[str, str] = _NO_ROUTES,
+    ) -> None:
+        #: By pool: where its tasks wait for an executor.
+        self.lines = {pool: Line(pool, aging_step_s, self._held) for pool in pools}
+        self._routes = {function: self.lines[pool] for function, pool in routes.items()}
+        self._default = self.lines[DEFAULT_POOL]
         self.dependencies = Dependencies()
         #: Attempts that may run at once, by the functions for which that is limited.
         self.max_concurrency: Mapping[str, int] = {}
         #: Functions whose attempts run in an executor each.
         self.alone: Collection[str] = ()
-        #: Whether those wait until an executor is there that has never had a task.
-        self.unused_awaited = False
-        #: Those of which there was a task so far.
-        self.groups: set[Group] = set()
         #: By id: tasks of functions that no executor offers.
         self.parked: dict[str, LiveTask] = {}
         self._running: Counter[str] = Counter()  # of those functions
@@ -84,18 +74,20 @@ class Waiting:
         self._delayed_count = 0
         self._sequence = 0
 
+    def line_of(self, function: str) -> Line:
+        """Return the line of the pool that runs that function."""
+        return self._routes.get(function, self._default)
+
     def enqueue(self, live: LiveTask, arrived_at: float) -> None:
         """Put a task into the queue, behind those that arrived before."""
         task = live.task
-        group = self._group(task)
-        live.key = live.place = self.queue.push(live, RANK[task.priority], arrived_at, group)
+        self.line_of(task.function).push(live, arrived_at, self._group(task))
         if task.requirements is not None:
             self._crowd(crowded=False)  # it may be ahead of the one that does not fit
 
     def put_back(self, live: LiveTask) -> None:
         """Put a task into the queue where it was last."""
-        task = live.task
-        live.key = self.queue.put_back(live, RANK[task.priority], live.place, self._group(task))
+        self.line_of(live.task.function).put_back(live, self._group(live.task))
 
     def hold_back(self, live: LiveTask) -> None:
         """Take in a task that does not fit; those that also reserve wait behind it.
@@ -113,19 +105,7 @@ class Waiting:
     def await_unused(self, live: LiveTask) -> None:
         """Take in a task that needs an unused executor, and have all like it wait for one."""
         self.put_back(live)
-        self._await_unused(awaited=True)
-
-    def unused_has_come(self) -> None:
-        """An executor is ready that has never had a task."""
-        self._await_unused(awaited=False)
-
-    @property
-    def choosy(self) -> int:
-        """How many tasks wait for nothing but an unused executor."""
-        if not self.unused_awaited:
-            return 0
-        groups = (group for group in self.groups if group.choosy and not self._held(group))
-        return sum(map(self.queue.length_of, groups))
+        self.line_of(live.task.function).await_unused(awaited=True)
 
     def offer(self, capacity: Capacity) -> None:
         """Let tasks reserve so much from now on."""
@@ -160,8 +140,7 @@ class Waiting:
         """Let a task, wherever it waits, wait no more."""
         task = live.task
         if live.key is not None:
-            self.queue.remove(RANK[task.priority], live.key, self._group(task))
-            live.key = None
+            self.line_of(task.function).remove(live, self._group(task))
             if task.requirements is not None:
                 self._crowd(crowded=False)
         elif live.delayed_until is not None:
@@ -183,7 +162,7 @@ class Waiting:
         if function in self.max_concurrency:
             self._running[function] += 1
             if self._running[function] == self.max_concurrency[function]:
-                self._limit(function)
+                self.line_of(function).review(function)
 
     def end(self, task: Task) -> None:
         """An attempt of that task has ended: another one may begin."""
@@ -194,13 +173,14 @@ class Waiting:
         if function in self.max_concurrency:
             self._running[function] -= 1
             if self._running[function] == self.max_concurrency[function] - 1:
-                self._limit(function)
+                self.line_of(function).review(function)
 
     def position(self, live: LiveTask) -> int | None:
-        """Return the place of a task in the queue, from 1; None where it is not there."""
+        """Return the place of a task in the line of its pool, from 1; None where it is in none."""
         if live.key is None:
             return None
-        return self.queue.position(RANK[live.task.priority], live.key)
+        task = live.task
+        return self.line_of(task.function).queue.position(RANK[task.priority], live.key)
 
     def blocked_by(self, live: LiveTask) -> Blocked:
         """Return what keeps a waiting task from running."""
@@ -222,7 +202,8 @@ class Waiting:
             return Outlook(None, Blocked.DEPENDENCIES)
         if delayed:
             return Outlook(None, Blocked.DELAY)
-        position = self.queue.last_position(RANK[task.priority], now)
+        queue = self.line_of(task.function).queue
+        position = queue.last_position(RANK[task.priority], now)
         if self.at_limit(task.function):
             return Outlook(position, Blocked.CONCURRENCY)
         need = task.requirements
@@ -235,38 +216,20 @@ class Waiting:
         most = self.max_concurrency.get(function)
         return most is not None and self._running[function] >= most
 
-    def _group(self, task: Task) -> Group | None:
-        function = task.function if task.function in self.max_concurrency else None
-        group = Group(function, task.requirements is not None, task.function in self.alone)
-        if group == _ALL:
-            return None
-        if group not in self.groups:
-            self.groups.add(group)
-            self._open_or_close(group)
-        return group
+    def lengths(self) -> list[int]:
+        """Return how many tasks wait for an executor in each class, most urgent first."""
+        lengths = (line.queue.lengths() for line in self.lines.values())
+        return [sum(of_class) for of_class in zip(*lengths, strict=True)]
 
-    def _limit(self, function: str) -> None:
-        for group in self.groups:
-            if group.function == function:
-                self._open_or_close(group)
+    def _group(self, task: Task) -> Group:
+        function = task.function if task.function in self.max_concurrency else None
+        return Group(function, task.requirements is not None, task.function in self.alone)
 
     def _crowd(self, *, crowded: bool) -> None:
         if crowded != self.crowded:
             self.crowded = crowded
-            for group in self.groups:
-                self._open_or_close(group)
-
-    def _await_unused(self, *, awaited: bool) -> None:
-        if awaited != self.unused_awaited:
-            self.unused_awaited = awaited
-            for group in self.groups:
-                self._open_or_close(group)
-
-    def _open_or_close(self, group: Group) -> None:
-        if self._held(group) or (group.choosy and self.unused_awaited):
-            self.queue.close(group)
-        else:
-            self.queue.open(group)
+            for line in self.lines.values():
+                line.review()
 
     def _held(self, group: Group) -> bool:
         """Return whether more executors would not help those of that group."""

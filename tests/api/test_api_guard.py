@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vera_supervisor.access import credential
-from vera_supervisor.api.guard import Guard, is_loopback
+from vera_supervisor.access import credential, is_loopback
+from vera_supervisor.api.guard import Guard
 
 TOKEN = "a-token"
 

@@ -3,16 +3,19 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from vera_supervisor.health import Signs, State, assess
+from vera_supervisor.health import PoolSigns, Signs, State, assess
+
+DEFAULT = PoolSigns(name="default", serving=1, min_workers=1, failed_starts=0)
+GONE = structs.replace(DEFAULT, serving=0)
+GPU = structs.replace(GONE, name="gpu")
 
 WELL = Signs(
     draining=False,
     loop_lag_s=0.0,
-    serving_executors=1,
+    pools=(DEFAULT,),
     busy_executors=0,
-    min_executors=1,
-    failed_starts=0,
     quiet_s=5.0,
     check_interval_s=30.0,
     queue_full=False,
@@ -26,20 +29,31 @@ WELL = Signs(
         ({}, State.HEALTHY, None),
         ({"queue_full": True}, State.DEGRADED, "the queue is full"),
         ({"store_fault": "the store cannot write"}, State.UNHEALTHY, "the store cannot write"),
-        ({"failed_starts": 2}, State.DEGRADED, "2 executors in a row"),
-        ({"serving_executors": 0}, State.UNHEALTHY, "no executor is ready"),
-        ({"serving_executors": 0, "min_executors": 0}, State.HEALTHY, None),
         (
-            {"serving_executors": 0, "min_executors": 0, "failed_starts": 1},
+            {"pools": (structs.replace(DEFAULT, failed_starts=2),)},
+            State.DEGRADED,
+            "2 executors in a row",
+        ),
+        ({"pools": (GONE,)}, State.UNHEALTHY, "no executor is ready"),
+        ({"pools": (structs.replace(GONE, min_workers=0),)}, State.HEALTHY, None),
+        (
+            {"pools": (structs.replace(GONE, min_workers=0, failed_starts=1),)},
             State.UNHEALTHY,
             "no executor is ready",
+        ),
+        ({"pools": (DEFAULT, GPU)}, State.DEGRADED, "no executor of the pool gpu is ready"),
+        ({"pools": (GONE, GPU)}, State.UNHEALTHY, "no executor is ready"),
+        (
+            {"pools": (DEFAULT, structs.replace(GPU, serving=1, failed_starts=3))},
+            State.DEGRADED,
+            "3 executors in a row died in the pool gpu",
         ),
         ({"quiet_s": 41.0}, State.UNHEALTHY, "no executor has shown a sign of life"),
         ({"quiet_s": 41.0, "busy_executors": 1}, State.HEALTHY, None),
         ({"held_back": "CPU use is 99 %"}, State.DEGRADED, "CPU use is 99 %"),
         ({"loop_lag_s": 1.5}, State.UNHEALTHY, "the event loop is 1.5 s late"),
         ({"draining": True}, State.DRAINING, "the worker is draining"),
-        ({"draining": True, "serving_executors": 0}, State.DRAINING, "the worker is draining"),
+        ({"draining": True, "pools": (GONE,)}, State.DRAINING, "the worker is draining"),
     ],
 )
 def test_the_verdict(changes: dict[str, Any], state: State, reason: str | None) -> None:

@@ -4,6 +4,7 @@ from itertools import product
 from typing import Any, Final, cast
 
 import pytest
+from quart import Quart
 
 from vera_supervisor.access import Credential, Scope, digest
 from vera_supervisor.api.app import create_app
@@ -18,6 +19,9 @@ ROUTES: Final[dict[tuple[str, str], Scope | None]] = {
     ("GET", "/health/ready"): None,
     ("GET", "/metrics"): Scope.READ,
     ("GET", "/metrics/prometheus"): Scope.READ,
+    ("GET", "/"): Scope.READ,
+    ("GET", "/docs"): Scope.READ,
+    ("GET", "/openapi.json"): Scope.READ,
     ("GET", "/functions"): Scope.READ,
     ("GET", "/capabilities"): Scope.READ,
     ("GET", "/events"): Scope.READ,
@@ -58,15 +62,20 @@ async def _no_app(*_: object) -> None:
     raise AssertionError
 
 
-def _routes_of_the_application() -> set[tuple[str, str]]:
+def application() -> Quart:
+    """Return the application with all its routes and no worker behind them."""
     services = cast("Any", object.__new__(Services))
     services.config = Config()
     for name in ("dispatcher", "store", "metrics", "host", "catalogue"):
         setattr(services, name, _Anything())
-    app = create_app(services)
+    return create_app(services)
+
+
+def routes_of_the_application() -> set[tuple[str, str]]:
+    """Return method and rule of every route."""
     return {
         (method, rule.rule)
-        for rule in app.url_map.iter_rules()
+        for rule in application().url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
 
@@ -77,7 +86,7 @@ class _Anything:
 
 
 def test_every_route_is_in_the_table() -> None:
-    assert _routes_of_the_application() == set(ROUTES)
+    assert routes_of_the_application() == set(ROUTES)
 
 
 def _fault(method: str, route: str, token: str, origin: str, guard: Guard) -> int | None:

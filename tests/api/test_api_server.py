@@ -1,16 +1,20 @@
-"""The HTTP server closes when it is told to, whatever its clients and the application do."""
+"""The server has a place for newcomers, puts up with the slow for a while, and closes on time."""
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
+from vera_supervisor.api import connection, server
+from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 STALLED = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"
+MUCH = b"x" * (64 << 20)
 
 
 async def never_answers(scope: Any, receive: Any, send: Any) -> None:
@@ -21,6 +25,41 @@ async def answers(scope: Any, receive: Any, send: Any) -> None:
     headers = [(b"content-length", b"2")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+
+async def answers_much(scope: Any, receive: Any, send: Any) -> None:
+    headers = [(b"content-length", b"%d" % len(MUCH))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": MUCH, "more_body": False})
+
+
+@asynccontextmanager
+async def serving(
+    app: Any, *, most: int = 16, most_of_one: int = 16, send_timeout_s: float = 30
+) -> AsyncIterator[tuple[Server, Any]]:
+    """Serve on a free port; give the server and where it is."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    served = Server(app, [listener], Room(most, most_of_one), send_timeout_s=send_timeout_s)
+    await served.open()
+    try:
+        yield served, listener.getsockname()
+    finally:
+        await served.close(0.05)
+
+
+async def call(address: Any, sent: bytes = b"") -> tuple[asyncio.StreamReader, Any]:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(sent)
+    return reader, writer
+
+
+async def until(said: Callable[[], object]) -> None:
+    while not said():  # noqa: ASYNC110 - nothing else says so
+        await asyncio.sleep(0)
+
+
+def run(story: Any) -> None:
+    asyncio.run(asyncio.wait_for(story, 20))
 
 
 @pytest.mark.parametrize(
@@ -35,19 +74,103 @@ async def answers(scope: Any, receive: Any, send: Any) -> None:
 )
 def test_close_hangs_up_on_everybody(app: Any, sent: bytes, answer: bytes) -> None:
     async def main() -> None:
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = Server(app, [listener])
-        await server.open()
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        writer.write(sent)
-        received = await reader.readuntil(answer) if answer else b""
-        assert received.endswith(answer)
-        while not server._connections:  # noqa: ASYNC110 - nothing else says so  # noqa: ASYNC110 - it has no event to wait for
-            await asyncio.sleep(0)
-        await server.close(0.05)
-        assert server._connections == {}
-        with suppress(ConnectionResetError):
-            assert await reader.read() == b""
-        writer.close()
+        async with serving(app) as (served, address):
+            reader, writer = await call(address, sent)
+            received = await reader.readuntil(answer) if answer else b""
+            assert received.endswith(answer)
+            await until(lambda: served._connections)
+            await served.close(0.05)
+            assert served._connections == {}
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    run(main())
+
+
+def test_whoever_rests_longest_makes_room_for_a_newcomer() -> None:
+    async def main() -> None:
+        async with serving(answers, most=20, most_of_one=20) as (served, address):
+            guests = [await call(address, GET) for _ in range(18)]
+            for reader, _ in guests:
+                await reader.readuntil(b"ok")
+            reader, writer = await call(address, GET)
+            await reader.readuntil(b"ok")
+            with suppress(ConnectionResetError):
+                assert await guests[0][0].read() == b"", "it had rested longest"
+            guests[1][1].write(GET)
+            await guests[1][0].readuntil(b"ok")
+            assert len(served._room) == 18
+            for _, each in (*guests, (reader, writer)):
+                each.close()
+
+    run(main())
+
+
+def test_when_nobody_rests_a_newcomer_is_told_so() -> None:
+    async def main() -> None:
+        async with serving(never_answers, most=20, most_of_one=5) as (served, address):
+            guests = [await call(address, GET) for _ in range(5)]
+            await until(lambda: len(served._room) == 5 and not served._room.resting())
+            reader, writer = await call(address)
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"retry-after: 1\r\n" in answer
+            assert b"all connections of this worker are in use" in answer
+            for _, each in (*guests, (reader, writer)):
+                each.close()
+
+    run(main())
+
+
+def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_S", 0.0)
+    monkeypatch.setattr(server, "_REAP_S", 0.01)
+
+    async def main() -> None:
+        async with serving(answers) as (_, address):
+            for sent in (b"", GET[:9], GET):
+                reader, writer = await call(address, sent)
+                await reader.read()  # to its end, which it would not have otherwise
+                writer.close()
+
+    run(main())
+
+
+def test_who_does_not_read_is_hung_up_on() -> None:
+    async def main() -> None:
+        async with serving(answers_much, send_timeout_s=0.05) as (served, address):
+            _, writer = await call(address, GET)
+            await until(lambda: served._connections)
+            await until(lambda: not served._connections)
+            writer.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", [STALLED, b"\x16\x03\x01 this is no HTTP\r\n\r\n"])
+def test_an_answer_before_the_whole_request_is_not_lost_to_a_reset(first: bytes) -> None:
+    async def main() -> None:
+        async with serving(answers) as (_, address):
+            reader, writer = await call(address, first)
+            writer.write(b"y" * (1 << 20))  # more than anybody reads
+            await writer.drain()
+            writer.write_eof()
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 ")
+            writer.close()
+
+    run(main())
+
+
+def test_one_that_goes_on_for_ever_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_LINGER_S", 0.05)
+
+    async def main() -> None:
+        async with serving(answers) as (served, address):
+            reader, writer = await call(address, STALLED)
+            await reader.readuntil(b"ok")
+            await until(lambda: not served._connections)
+            writer.close()
+
+    run(main())

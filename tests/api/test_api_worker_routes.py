@@ -1,13 +1,17 @@
 """The routes about the worker itself, and those of Vera's orchestrator."""
 
+import json
 import re
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from tests.support.http_answers import assert_problem
 from tests.support.worker_process import WorkerProcess
+from vera_supervisor.api.openapi.document import document
+from vera_supervisor.api.openapi.page import HEADERS
 
 pytestmark = pytest.mark.system
 
@@ -26,11 +30,12 @@ def test_health(node: WorkerProcess) -> None:
     health = assert_json(node.client.get("/health"))
     assert set(health) == {
         "status", "worker_id", "active_tasks", "queue_size", "cpu_percent", "memory_percent",
-        "timestamp", "executors", "reasons", "cpu_usage", "memory_usage_mb",
+        "timestamp", "executors", "pools", "reasons", "cpu_usage", "memory_usage_mb",
     }  # fmt: skip
     assert (health["status"], health["reasons"]) == ("healthy", [])
     assert health["worker_id"] == "node-7"
     assert set(health["executors"]) == EXECUTORS
+    assert health["pools"]["default"]["executors"] == health["executors"]
     assert 0 <= health["cpu_percent"] <= 100
     assert 0 < health["memory_percent"] < 100
     assert health["memory_usage_mb"] > 1
@@ -94,6 +99,8 @@ def test_prometheus_has_the_promised_names(node: WorkerProcess) -> None:
         'task_wait_seconds_count{priority="normal"} ',
         'queue_size{priority="critical"} 0.0',
         'executors{state="idle"} ',
+        'pool_executors{pool="default",state="idle"} ',
+        'pool_queue_size{pool="default"} 0.0',
         'submissions_rejected_total{reason="queue_full"} 0.0',
         'worker_info{version="0.1.0",worker_id="node-7"} 1.0',
     ):
@@ -119,7 +126,8 @@ def test_no_word_of_a_client_becomes_a_series(node: WorkerProcess) -> None:
 def test_functions(node: WorkerProcess) -> None:
     functions = assert_json(node.client.get("/functions"))["functions"]
     by_name = {function["name"]: function for function in functions}
-    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "limits"}
+    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "pool", "limits"}
+    assert by_name["echo"]["pool"] == "default"
     assert by_name["echo"]["module"] == "vera_executor.demo"
     assert by_name["echo"]["signature"].startswith("(*args: Any, **kwargs: Any)")
     assert by_name["echo"]["doc"] == "Return the arguments."
@@ -206,10 +214,10 @@ def test_the_configuration_in_force(node: WorkerProcess) -> None:
     [
         ("GET", "/execute", {"POST"}),
         ("POST", "/health", {"GET", "HEAD"}),
-        ("DELETE", "/tasks", {"GET", "HEAD"}),
+        ("DELETE", "/tasks", {"GET", "HEAD", "POST"}),
         ("POST", "/task/x", {"GET", "HEAD", "DELETE"}),
         ("DELETE", "/admin/config", {"GET", "HEAD"}),
-        ("PUT", "/task/x", {"GET", "HEAD", "POST", "DELETE"}),
+        ("PUT", "/task/x", {"GET", "HEAD", "DELETE"}),
         ("OPTIONS", "/task/submit", {"GET", "HEAD", "POST", "DELETE"}),
         ("PATCH", "/nothing", {"GET", "HEAD", "POST", "DELETE"}),
     ],
@@ -219,7 +227,7 @@ def test_a_method_that_is_not_for_a_route(
 ) -> None:
     answer = node.client.request(method, path)
     assert_problem(answer, 405)
-    assert allowed <= set(answer.headers["allow"].split(", "))
+    assert set(answer.headers["allow"].split(", ")) == allowed
 
 
 @pytest.mark.parametrize(
@@ -234,3 +242,14 @@ def test_a_head_is_a_get_without_its_body(node: WorkerProcess, path: str) -> Non
     answer = node.client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
     assert node.client.get("/health/live").status_code == 200
+
+
+def test_the_worker_describes_itself(node: WorkerProcess) -> None:
+    described = node.client.get("/openapi.json")
+    assert described.headers["content-type"] == "application/json"
+    assert described.json() == json.loads(msgspec.json.encode(document()))
+    for path, words in (("/docs", "Submit a task"), ("/", "/docs")):
+        page = node.client.get(path)
+        assert page.status_code == 200
+        assert page.headers.items() >= HEADERS.items()
+        assert words in page.text

@@ -34,9 +34,7 @@ class Host:
 
     def __init__(self, box: SystemdBox, port: int) -> None:
         self.box = box
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
-        )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
 
     def submit(self, function: str, *args: Any, wait: float | None = None, **fields: Any) -> Any:
         """Submit a task and return the answer, which must be a 2xx."""
@@ -63,6 +61,14 @@ class Host:
         while not said():
             assert time.monotonic() < end, f"{what}\n{self.journal('--lines 40')}"
             time.sleep(0.1)
+
+    def until_restarted(self, before: str) -> None:
+        """Wait until systemd has started another process instead of that one, and it is ready."""
+
+        def restarted() -> bool:
+            return self.show("MainPID") not in (before, "0") and self.show("SubState") == "running"
+
+        self.until(restarted, f"another process than {before}")
 
     def restart(self) -> None:
         """Begin a test with a fresh worker, whatever the last one left."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.worker_process import worker
-from vera_supervisor.health import Signs, gets_on
+from vera_supervisor.health import PoolSigns, Signs, gets_on
 from vera_supervisor.notify import Notifier
 
 _PATIENCE_S = 20
@@ -44,10 +44,8 @@ def signs(**differing: object) -> Signs:
     fields: dict[str, object] = {
         "draining": False,
         "loop_lag_s": 0.0,
-        "serving_executors": 1,
+        "pools": (PoolSigns(name="default", serving=1, min_workers=1, failed_starts=0),),
         "busy_executors": 0,
-        "min_executors": 1,
-        "failed_starts": 0,
         "quiet_s": 0.0,
         "check_interval_s": 10.0,
         "queue_full": False,
@@ -128,7 +126,7 @@ def test_whose_watchdog_it_is(usec: str | None, pid: str | None, seconds: float 
     [
         {"queue_full": True},
         {"store_fault": "the disk is full"},
-        {"serving_executors": 0, "failed_starts": 5},
+        {"pools": (PoolSigns(name="default", serving=0, min_workers=1, failed_starts=5),)},
         {"busy_executors": 1, "quiet_s": 1000.0},
         {"draining": True, "quiet_s": 1000.0},
     ],

@@ -1,5 +1,6 @@
 """C5: the worker as a service of a real systemd, from the first start to the last stop."""
 
+import re
 import signal
 import time
 
@@ -13,7 +14,7 @@ pytestmark = box_tests("systemd-box")
 
 #: A promise: from `systemctl start` until a task would start.
 _READY_S = 1.5
-_USEC = 1e6
+_USEC, _NSEC = 1e6, 1e9
 #: Loaded by every interpreter of the worker: a signal then blocks its loop as a bug would.
 _BLOCKER = """
 import signal, sys, time
@@ -32,7 +33,7 @@ def test_a_newcomer_has_a_running_and_enabled_unit(installed: Host) -> None:
 
 
 def test_the_first_request_after_the_start_succeeds(host: Host) -> None:
-    took_s = []
+    took_s, cpu_s = [], []
     for _ in range(5):
         host.box.sh(f"systemctl stop {UNIT}; systemctl start {UNIT}")
         assert host.client.get("/health/ready").status_code == 200
@@ -41,8 +42,9 @@ def test_the_first_request_after_the_start_succeeds(host: Host) -> None:
             int(host.show(f"{name}TimestampMonotonic")) for name in ("InactiveExit", "ActiveEnter")
         )
         took_s.append((ready - began) / _USEC)
-    print("from start to ready:", took_s)
-    assert min(took_s) <= _READY_S, took_s
+        cpu_s.append(int(host.show("CPUUsageNSec")) / _NSEC)
+    assert min(took_s) <= _READY_S + slack_s(), took_s
+    assert min(cpu_s) <= _READY_S, cpu_s  # however busy the machine is
 
 
 def test_it_runs_as_nobody_known_and_sees_what_it_must(host: Host) -> None:
@@ -62,7 +64,7 @@ def test_executors_have_groups_of_their_own(host: Host) -> None:
     groups = host.box.sh(f"grep -rlx '[0-9]*' {group} --include cgroup.procs").splitlines()
     assert len(groups) >= 2
     (own,) = [each for each in groups if main in host.box.sh(f"cat {each}").split()]
-    task_groups = [each for each in groups if "/vera-" in each]
+    task_groups = [each for each in groups if re.search(r"/vera-\d+-\d+/", each)]
     assert task_groups
     assert own not in task_groups
 
@@ -78,7 +80,9 @@ def test_a_worker_that_does_not_get_on_is_restarted_by_the_watchdog(host: Host, 
         number = signal.SIGSTOP if fault == "stopped" else signal.SIGUSR1
         host.box.sh(f"kill -{int(number)} {before}")
         host.until(
-            lambda: host.show("MainPID") not in (before, "0") and host.show("SubState") == "running",
+            lambda: (
+                host.show("MainPID") not in (before, "0") and host.show("SubState") == "running"
+            ),
             "the watchdog restarts it",
         )
         assert "Watchdog timeout" in host.journal("--lines 60")
@@ -91,10 +95,7 @@ def test_a_killed_supervisor_is_restarted_and_nothing_is_lost(host: Host) -> Non
     tasks = [host.submit("sleep", 0.2)["task_id"] for _ in range(20)]
     before = host.show("MainPID")
     host.box.sh(f"kill -9 {before}")
-    host.until(
-        lambda: host.show("MainPID") not in (before, "0") and host.show("SubState") == "running",
-        "it is restarted",
-    )
+    host.until_restarted(before)
     assert int(host.show("NRestarts")) >= 1
     assert {host.record(task, wait=60)["status"] for task in tasks} == {"completed"}
 
@@ -133,7 +134,7 @@ def test_the_journal_has_one_entry_an_event_with_its_priority(host: Host) -> Non
         settings.write_text(good.replace("size = 100", "size = 50"))
         host.box.sh(f"systemctl reload {UNIT}")
         host.until(lambda: host.show("StatusText") == "reloaded", "it says so")
-        assert "queue.size" in host.journal("--priority info --lines 1 --output cat")
+        assert "queue.size" in host.journal("--priority info --lines 10")
         assert "queue.size" not in host.journal("--priority warning --lines 5")
         identifiers = host.journal("--output short --lines 3").splitlines()
         assert all(" vera-worker[" in line for line in identifiers if "systemd[" not in line)
@@ -148,6 +149,20 @@ def test_what_a_task_prints_is_found_by_its_id(host: Host) -> None:
     assert shown.splitlines() == ["hello", "from a task"]
     assert "another" in host.box.sh(f"journalctl --no-pager -t vera-task VERA_TASK_ID={other}")
     assert "from a task" in host.journal("--lines 50")
+
+
+def test_a_token_for_root_alone_is_passed_on(host: Host) -> None:
+    token = host.box.root() / "etc/credstore/vera-worker.token"
+    token.parent.mkdir(mode=0o700, exist_ok=True)
+    try:
+        token.write_text("s3cret\n")
+        token.chmod(0o600)
+        host.restart()
+        assert host.client.get("/tasks").status_code == 401
+        headers = {"Authorization": "Bearer s3cret"}
+        assert host.client.get("/tasks", headers=headers).status_code == 200
+    finally:
+        token.unlink()
 
 
 def test_a_wrong_configuration_is_said_once_and_not_tried_again(host: Host) -> None:

@@ -29,6 +29,25 @@ def _private(path: str, *, limit: int = 10) -> int:
     return limit + len(path)
 
 
+def compute(where: str, *, seconds: float = 0.15, fail: bool = False) -> None:
+    """Use so much CPU time, here or in a forked child, and fail where that is asked."""
+    if where == "here":
+        _use_cpu(seconds)
+    elif pid := os.fork():
+        os.waitpid(pid, 0)
+    else:
+        _use_cpu(seconds)
+        os._exit(0)
+    if fail:
+        raise RuntimeError("computed")
+
+
+def _use_cpu(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
 # What a task says and asks
 
 

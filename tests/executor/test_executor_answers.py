@@ -10,13 +10,11 @@ from vera_worker import wire
 from vera_worker.tasks import Cause
 
 
-def test_the_result_comes_back_as_json_with_its_cost(child: Child) -> None:
+def test_the_result_comes_back_as_json(child: Child) -> None:
     answer = child.run("echo", 1, "zwei", key=[3.5, None])
     assert isinstance(answer, wire.Returned)
     assert (answer.task_id, answer.attempt) == ("task-1", 1)
     assert json.loads(answer.result) == {"args": [1, "zwei"], "kwargs": {"key": [3.5, None]}}
-    assert 0 < answer.duration_s < 15
-    assert 0 <= answer.cpu_seconds <= answer.duration_s + 0.1
     assert answer.unfit is None
 
 
@@ -54,6 +52,15 @@ def test_arguments_that_do_not_fit_are_the_tasks_failure(child: Child) -> None:
     assert failed.exception == "TypeError"
     assert failed.message == "noop() takes 0 positional arguments but 1 was given"
     assert failed.traceback == f"TypeError: {failed.message}\n"
+
+
+@pytest.mark.parametrize("where", ["here", "in a child"])
+def test_a_failure_comes_back_with_its_cost(child: Child, where: str) -> None:
+    assert child.call("compute", where) is None  # what another task used does not count
+    failed = child.failure("compute", where, fail=True)
+    assert 0.1 < failed.duration_s < 15
+    assert 0.1 <= failed.cpu_seconds <= failed.duration_s + 0.1
+    assert child.failure("compute", where, seconds=0.0, fail=True).cpu_seconds < 0.1
 
 
 def test_an_unknown_function_is_refused(child: Child) -> None:

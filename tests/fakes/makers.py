@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from hypothesis import settings
 
+from vera_supervisor.pools import PoolPolicy
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy
 from vera_supervisor.slot import Limits
@@ -16,6 +17,11 @@ ONCE: Final = "pay"
 
 #: The name of the one function whose attempts run in an executor each.
 ALONE: Final = "untrusted"
+
+#: The name of a pool, and of functions that run there; one of them in an executor each.
+GPUS: Final = "gpus"
+INFER: Final = "infer"
+TRAIN: Final = "train"
 
 #: What tasks may say that they need.
 NEEDS: Final = (
@@ -56,7 +62,7 @@ def make_task(task_id: str = "a", **changes: Any) -> Task:
 def make_policy(**changes: Any) -> Policy:
     """Return a policy; a field of its `size` or `limits` can be named directly."""
     size: dict[str, Any] = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
-    size["max_tasks"] = 0
+    size |= {"max_tasks": 0, "growth_delay_s": 0.0}
     limits = {"start_timeout_s": 30.0, "check_interval_s": 1e6, "kill_grace_s": 3.0}
     for part in (size, limits):
         part |= {name: changes.pop(name) for name in part.keys() & changes.keys()}
@@ -65,6 +71,15 @@ def make_policy(**changes: Any) -> Policy:
         "aging_step_s": 60.0,
         "crash_retries": 2,
         "at_most_once": frozenset({ONCE}),
-        "alone": frozenset({ALONE}),
+        "alone": frozenset({ALONE, TRAIN}),
     }
     return Policy(size=Size(**size), limits=Limits(**limits), **policy | changes)
+
+
+def pool_policy(**changes: Any) -> dict[str, Any]:
+    """Return what makes a policy have a pool of its own for some functions."""
+    policy = make_policy(**changes)
+    return {
+        "pools": {GPUS: PoolPolicy(size=policy.size, limits=policy.limits)},
+        "routes": {INFER: GPUS, TRAIN: GPUS},
+    }

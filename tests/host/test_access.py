@@ -14,6 +14,7 @@ from vera_supervisor.access import (
     given_token,
     kept_token,
     listed_tokens,
+    passed_file,
 )
 
 
@@ -128,3 +129,13 @@ def test_a_list_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokens").chmod(0o644)
     with pytest.raises(UnfitToken, match="open to other users"):
         listed_tokens(tmp_path / "tokens")
+
+
+def test_a_file_is_passed_on_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert passed_file("token") is None
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert passed_file("token") is None
+    (tmp_path / "vera-worker.token").symlink_to("nowhere")
+    # There, but not to be read: that is said, instead of opening the API or making a token.
+    assert passed_file("token") == str(tmp_path / "vera-worker.token")

@@ -91,6 +91,6 @@ def return_forged(task_id: str) -> None:
     """Answer for another task, as a late answer would, and go on."""
     from vera_worker import wire  # noqa: PLC0415 - only here
 
-    frame = wire.pack(wire.Returned(task_id, 1, b'"forged"', 0.0, 0.0))
+    frame = wire.pack(wire.Returned(task_id, 1, b'"forged"'))
     for fd in demo_faults._link_fds():
         os.write(fd, frame)

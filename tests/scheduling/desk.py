@@ -116,12 +116,12 @@ class Desk:
     def get_ready(self) -> list[fx.Effect]:
         """All executors that start are ready."""
         effects = self.tell(ev.TimePassed())
-        for slot in list(self.scheduler.roster):
+        for slot in list(self.scheduler.slots):
             effects += self.tell(ev.ExecutorReady(slot.slot_id))
         return effects
 
     def slot_of(self, task_id: str) -> Slot:
-        (slot,) = [s for s in self.scheduler.roster if s.task_id == task_id]
+        (slot,) = [s for s in self.scheduler.slots if s.task_id == task_id]
         return slot
 
     def end(
@@ -169,7 +169,7 @@ class Desk:
         return timed
 
     def states(self) -> list[str]:
-        return [slot.state.name for slot in self.scheduler.roster]
+        return [slot.state.name for slot in self.scheduler.slots]
 
 
 def desk_with(executors: int, **policy: Any) -> Desk:

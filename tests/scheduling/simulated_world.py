@@ -11,17 +11,17 @@ from typing import Any
 
 import msgspec
 
-from tests.fakes.makers import ALONE, ONCE, make_policy
+from tests.fakes.makers import ONCE, make_policy
 from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
+from vera_supervisor.line import Group
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.reservations import Capacity
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
-from vera_supervisor.waiting import Group
 from vera_worker.lifecycle import TERMINAL, Status
-from vera_worker.tasks import RANK, Cause, Failure, OnDependencyFailure, Record, Task
+from vera_worker.tasks import DEFAULT_POOL, RANK, Cause, Failure, OnDependencyFailure, Record, Task
 
 #: Sums of fractions may be off by so much.
 ROUNDING = 1e-6
@@ -31,6 +31,8 @@ class SimExecutor(msgspec.Struct):
     """One process, from its launch to its death."""
 
     slot_id: int
+    pool: str = DEFAULT_POOL
+    seat: int = 0
     ready: bool = False
     task: Task | None = None
     attempt: int = 0
@@ -102,7 +104,7 @@ class World:
         end = self.now + seconds
         wakeups = 0
         while (due := self.scheduler.next_wakeup()) <= end:
-            assert due <= self.scheduler.roster.next_deadline(), "it would be woken too late"
+            assert due <= self.scheduler.pools.next_deadline(), "it would be woken too late"
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
             self.now = max(self.now, due)
@@ -198,6 +200,10 @@ class World:
         records = [self.records[other] for other in task.depends_on if other in self.records]
         return {record.task.task_id: record.status for record in records if record.ended}
 
+    def pool_of(self, task: Task) -> str:
+        """Return the name of the pool that a task is to run in."""
+        return self.policy.routes.get(task.function, DEFAULT_POOL)
+
     # Effects.
 
     def _take(self, effect: fx.Effect, event: ev.Event) -> None:
@@ -213,8 +219,13 @@ class World:
             case fx.Launch():
                 assert effect.slot_id not in self.executors
                 assert not self.scheduler.stopping
-                self.executors[effect.slot_id] = SimExecutor(effect.slot_id)
-                assert len(self.scheduler.roster) <= self.scheduler.roster.size.max_workers
+                new = SimExecutor(effect.slot_id, effect.pool, effect.seat)
+                others = [e for e in self.executors.values() if e.pool == effect.pool]
+                taken = {e.seat for e in others if self.scheduler.slots.get(e.slot_id)}
+                assert new.seat not in taken, "an executor has its seat to itself"
+                self.executors[effect.slot_id] = new
+                roster = self.scheduler.pools.by_name[effect.pool].roster
+                assert max(new.seat + 1, len(roster)) <= roster.size.max_workers
             case fx.Assign():
                 self._assigned(effect)
             case fx.Stop() | fx.DumpStack():
@@ -250,6 +261,7 @@ class World:
     def _assigned(self, effect: fx.Assign) -> None:
         executor, task = self.executors[effect.slot_id], effect.task
         assert executor.ready, "an executor that is not ready gets nothing"
+        assert executor.pool == self.pool_of(task), "it runs in its own pool"
         assert executor.task is None, "one task at a time"
         assert not executor.killed
         assert not executor.asked_to_leave
@@ -260,7 +272,7 @@ class World:
             assert (task.task_id, effect.attempt) in self.starts_stored
             assert not self.attempts[task.task_id], "it must never be started twice"
         assert not executor.used_up, "it was to have one task only"
-        executor.used_up = task.function == ALONE
+        executor.used_up = task.function in self.policy.alone
         assert not (executor.used and executor.used_up), "it was to have no task before"
         executor.task, executor.attempt, executor.used = task, effect.attempt, True
         self.attempts[task.task_id] += 1
@@ -312,20 +324,22 @@ class World:
         def order(key: float, rank: int) -> tuple[float, float]:
             return (rank, key) if self.policy.aging_step_s == 0 else (key, rank)
 
-        lives = self.scheduler.live
+        lives, alone = self.scheduler.live, self.policy.alone
         still = [t for t in waiting if t in lives and lives[t].key == waiting[t][0]]
         for task_id in started:
             live = lives[task_id]
             mine = order(live.place, RANK[live.task.priority])
             for other in still:
                 function = lives[other].task.function
+                if self.pool_of(lives[other].task) != self.pool_of(live.task):
+                    continue  # no pool waits for another one
                 if function in self.policy.max_concurrency:
                     continue
                 if lives[other].task.requirements and not live.task.requirements:
                     continue  # it may not fit; among those that reserve, nobody goes past another
-                if function == ALONE and live.task.function != ALONE:
+                if function in alone and live.task.function not in alone:
                     continue  # it waits for an executor of its own
-                if lives[other].task.requirements and live.task.function == ALONE:
+                if lives[other].task.requirements and live.task.function in alone:
                     continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
 
@@ -342,14 +356,19 @@ class World:
             ]
             assert len(running) <= most, "more attempts of a function than it may have"
             group = Group(function, reserves=False, choosy=False)
-            closed = self.scheduler.queue.is_closed(group)
-            known = group in self.scheduler.waiting.groups
+            line = self.scheduler.waiting.line_of(function)
+            closed, known = line.queue.is_closed(group), group in line.groups
             assert closed == (known and len(running) == most), "held back exactly at its limit"
         self._check_reservations(lives)
-        queued = [live for live in lives if live.key is not None]
-        assert self.scheduler.queue.length == len(queued)
-        positions = sorted(filter(None, map(self.scheduler.position, queued)))
-        assert positions == list(range(1, len(queued) + 1))
+        for pool in self.scheduler.pools:
+            queued = [
+                live
+                for live in lives
+                if live.key is not None and self.pool_of(live.task) == pool.name
+            ]
+            assert pool.queue.length == len(queued)
+            positions = sorted(filter(None, map(self.scheduler.position, queued)))
+            assert positions == list(range(1, len(queued) + 1))
 
     def _check_reservations(self, lives: Iterable[LiveTask]) -> None:
         books = self.scheduler.waiting.reservations
@@ -364,7 +383,7 @@ class World:
             self.reserved[name] = taken
 
     def _check_places(self) -> None:
-        slots = Counter(slot.task_id for slot in self.scheduler.roster)
+        slots = Counter(slot.task_id for slot in self.scheduler.slots)
         for task_id, live in self.scheduler.live.items():
             places = [
                 not live.added,
@@ -385,12 +404,14 @@ class World:
                 assert self.scheduler.next_wakeup() <= live.delayed_until
 
     def _check_slots(self) -> None:
-        roster = self.scheduler.roster
-        idle = [slot for slot in roster if slot.state is SlotState.IDLE]
-        assert sorted(s.slot_id for s in idle) == sorted(s.slot_id for s in roster.idle)
-        if not self.scheduler.draining:
-            ready = self.scheduler.queue.ready and not self.scheduler.recovering
-            assert not (idle and ready), "no one waits for an idle executor"
-        for slot in roster:
+        for pool in self.scheduler.pools:
+            idle = [slot for slot in pool.roster if slot.state is SlotState.IDLE]
+            assert sorted(s.slot_id for s in idle) == sorted(s.slot_id for s in pool.roster.idle)
+            if not self.scheduler.draining:
+                ready = pool.queue.ready and not self.scheduler.recovering
+                assert not (idle and ready), "no one waits for an idle executor"
+        assert set(self.scheduler.slots) == {s for p in self.scheduler.pools for s in p.roster}
+        for slot in self.scheduler.slots:
+            assert slot.pool == self.executors[slot.slot_id].pool
             executor = self.executors[slot.slot_id]
             assert executor.killed == (slot.state is SlotState.KILLING)

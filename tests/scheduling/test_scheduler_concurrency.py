@@ -60,8 +60,8 @@ def test_a_cancelled_one_among_them_leaves_no_gap() -> None:
     for name in "abc":
         desk.submit(name, function="slow")
     assert one(fx.FinishTask, desk.cancel("b")).task_id == "b"
-    assert desk.scheduler.queue.ready == 0
-    assert len(desk.scheduler.queue) == 1
+    assert desk.scheduler.pools.default.queue.ready == 0
+    assert len(desk.scheduler.pools.default.queue) == 1
     desk.end("a")
     assert desk.started == ["a", "c"]
 

@@ -137,7 +137,7 @@ def test_when_work_is_resumed_before_the_killed_are_gone_they_get_nothing() -> N
     desk.tell(ev.ResumeAsked())
     effects = desk.submit("b")
     assert only(fx.Assign, effects) == []
-    for slot in list(desk.scheduler.roster):
+    for slot in list(desk.scheduler.slots):
         desk.tell(ev.ExecutorLost(slot.slot_id, "killed"))
     desk.get_ready()
     assert sorted(desk.started) == ["a", "a", "b"]

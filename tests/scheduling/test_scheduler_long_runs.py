@@ -8,7 +8,16 @@ from random import Random
 
 import pytest
 
-from tests.fakes.makers import ALONE, NEEDS, ONCE, TORTURE, make_task
+from tests.fakes.makers import (
+    ALONE,
+    INFER,
+    NEEDS,
+    ONCE,
+    TORTURE,
+    TRAIN,
+    make_task,
+    pool_policy,
+)
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_worker.lifecycle import TERMINAL
@@ -37,7 +46,9 @@ class Run:
             idle_timeout_s=rng.choice((4.0, 1e6)),
             check_interval_s=rng.choice((20.0, 1e6)),
             max_tasks=rng.choice((0, 0, 3)),
+            growth_delay_s=rng.choice((0.0, 0.05)),
             max_concurrency={"slow": rng.choice((1, 2))},
+            **rng.choice(({}, pool_policy(max_workers=1), pool_policy(max_workers=2))),
         )
         self.world.tell(ev.TimePassed())
 
@@ -53,7 +64,7 @@ class Run:
         others = rng.sample(known, min(len(known), rng.choice((0, 0, 0, 1, 2))))
         task = make_task(
             f"t{len(self.sent)}",
-            function=rng.choice(("work", "work", "slow", ONCE, ALONE)),
+            function=rng.choice(("work", "work", "slow", ONCE, ALONE, INFER, TRAIN)),
             priority=rng.choice(list(Priority)),
             timeout_s=rng.choice((2.0, 20.0)),
             max_retries=rng.randrange(3),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.makers import ONCE
+from tests.fakes.makers import ONCE, make_policy
 from tests.scheduling.desk import Desk, desk_with, one, only
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
@@ -99,7 +99,7 @@ def test_after_a_lower_maximum_those_too_many_leave_with_the_end_of_their_task()
     desk = desk_with(3)
     for name in "abcdef":
         desk.submit(name)
-    desk.scheduler.roster.size = Desk(max_workers=1).scheduler.roster.size
+    desk.scheduler.pools.default.roster.size = make_policy(max_workers=1).size
     assert [type(effect) for effect in desk.end("a")] == [fx.Retire, fx.FinishTask, fx.Announce]
     assert len(only(fx.Retire, desk.end("b"))) == 1
     assert len(only(fx.Assign, desk.end("c"))) == 1
@@ -147,7 +147,7 @@ def test_the_certificate_holds_the_tail_of_what_was_printed() -> None:
 def test_an_executor_lost_twice_or_unknown_or_without_a_task_ends_nothing() -> None:
     desk = desk_with(2)
     desk.submit("a")
-    idle = next(s for s in desk.scheduler.roster if s.task_id is None).slot_id
+    idle = next(s for s in desk.scheduler.slots if s.task_id is None).slot_id
     for slot_id in (idle, idle, 77):
         effects = desk.tell(ev.ExecutorLost(slot_id, "gone"))
         assert not only(fx.FinishTask, effects)
@@ -169,7 +169,7 @@ def test_executors_that_cannot_start_do_not_make_it_spin() -> None:
     desk.tell(ev.TimePassed())
     launches = 0
     for _ in range(200):
-        for slot in list(desk.scheduler.roster):
+        for slot in list(desk.scheduler.slots):
             desk.tell(ev.ExecutorLost(slot.slot_id, "no such module"))
         launches += len(only(fx.Launch, [effect for _, effect in desk.pass_time(5.0)]))
     assert 30 <= launches <= 60, "about one in 30 s, once it is clear"

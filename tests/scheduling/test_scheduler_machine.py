@@ -14,7 +14,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.fakes.makers import ALONE, NEEDS, ONCE, make_task, rounds
+from tests.fakes.makers import (
+    ALONE,
+    INFER,
+    NEEDS,
+    ONCE,
+    TRAIN,
+    make_task,
+    pool_policy,
+    rounds,
+)
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_supervisor.roster import Size
@@ -50,10 +59,15 @@ class SchedulerMachine(RuleBasedStateMachine):
         idle_timeout_s=st.sampled_from((0.0, 4.0, 1e6)),
         check_interval_s=st.sampled_from((2.0, 1e6)),
         max_tasks=st.sampled_from((0, 2)),
+        growth_delay_s=st.sampled_from((0.0, 0.05, 2.0)),
+        gpus=st.sampled_from((None, 1, 2)),
     )
-    def begin(self, **policy: float) -> None:
-        seed = int(policy.pop("seed"))
-        self.world = World(seed, start_timeout_s=20.0, max_concurrency={"slow": 1}, **policy)
+    def begin(self, *, seed: int, gpus: int | None, **policy: float) -> None:
+        pools = {} if gpus is None else pool_policy(max_workers=gpus, idle_timeout_s=4.0)
+        concurrency = {"slow": 1, TRAIN: 1}
+        self.world = World(
+            seed, start_timeout_s=20.0, max_concurrency=concurrency, **policy, **pools
+        )
         self.sent = []
         self.world.tell(ev.TimePassed())
 
@@ -63,7 +77,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         tasks=st.integers(1, 3),
         task=st.fixed_dictionaries(
             {
-                "function": st.sampled_from(("work", "work", "slow", ONCE, ALONE)),
+                "function": st.sampled_from(
+                    ("work", "work", "slow", ONCE, ALONE, INFER, INFER, TRAIN)
+                ),
                 "priority": st.sampled_from(list(Priority)),
                 "timeout_s": st.sampled_from((0.0, 2.0, 20.0)),
                 "max_retries": st.integers(0, 2),
@@ -198,10 +214,11 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(max_workers=st.integers(1, 3))
     def resize(self, max_workers: int) -> None:
         size = self.world.policy.size
-        self.world.scheduler.roster.size = Size(
+        self.world.scheduler.pools.default.roster.size = Size(
             min_workers=min(size.min_workers, max_workers),
             max_workers=max_workers,
             idle_timeout_s=size.idle_timeout_s,
+            growth_delay_s=size.growth_delay_s,
         )
         self.world.tell(ev.TimePassed())
 

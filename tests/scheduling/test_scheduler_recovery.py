@@ -33,7 +33,7 @@ def lost(task_id: str, **changes: Any) -> Record:
 
 def order_of_starts(desk: Desk) -> list[str]:
     while desk.scheduler.live:
-        running = [slot.task_id for slot in desk.scheduler.roster if slot.task_id]
+        running = [slot.task_id for slot in desk.scheduler.slots if slot.task_id]
         if running:
             desk.end(running[0])
         else:
@@ -207,7 +207,8 @@ def test_whatever_the_chunks_the_order_is_that_of_one_long_run(
     tasks: list[tuple[Priority, int]], chunk: int
 ) -> None:
     def started(scheduler: Scheduler) -> list[str]:
-        return [scheduler.queue.pop().task.task_id for _ in range(scheduler.queue.length)]
+        queue = scheduler.pools.default.queue
+        return [queue.pop().task.task_id for _ in range(queue.length)]
 
     before, after = (Scheduler(make_policy(max_workers=1), Random(1)) for _ in range(2))
     records, now = [], 1000.0

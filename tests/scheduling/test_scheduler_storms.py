@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tests.fakes.makers import ONCE, TORTURE
+from tests.fakes.makers import INFER, ONCE, TORTURE, TRAIN
 from tests.scheduling.test_scheduler_machine import SchedulerMachine
 from vera_supervisor import events as ev
 from vera_worker.tasks import Cause, OnDependencyFailure, Priority
@@ -26,6 +26,8 @@ def storm(seed: int) -> SchedulerMachine:
         kill_grace_s=rng.choice((0.0, 0.1, 3.0)),
         idle_timeout_s=rng.choice((0.0, 4.0, 1e6)),
         check_interval_s=rng.choice((2.0, 1e6)),
+        growth_delay_s=rng.choice((0.0, 0.05, 2.0)),
+        gpus=rng.choice((None, 1, 2)),
     )
     happenings = chances(machine, rng)
     names = list(happenings)
@@ -45,7 +47,7 @@ def chances(machine: SchedulerMachine, rng: Random) -> dict[str, tuple[int, Call
 
     def submit() -> None:
         task = {
-            "function": rng.choice(("work", "work", "work", ONCE)),
+            "function": rng.choice(("work", "work", "work", ONCE, INFER, TRAIN)),
             "priority": rng.choice(list(Priority)),
             "timeout_s": rng.choice((0.0, 2.0, 20.0, 20.0)),
             "max_retries": rng.randrange(3),

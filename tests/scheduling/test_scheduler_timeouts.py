@@ -97,7 +97,7 @@ def test_a_killed_process_that_does_not_vanish_is_given_up() -> None:
     finish = one(fx.FinishTask, [effect for _, effect in timed])
     assert finish.failure is not None
     assert finish.failure.cause is Cause.TIMEOUT
-    assert [slot.slot_id for slot in desk.scheduler.roster] == [2], "another one takes its place"
+    assert [slot.slot_id for slot in desk.scheduler.slots] == [2], "another one takes its place"
     assert desk.tell(ev.ExecutorLost(1, "gone at last")) == []
     assert len(only(fx.Announce, desk.effects)) == 1
 

@@ -81,9 +81,7 @@ class Box:
         self, *words: str, timeout_s: float = 120, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Have the script do something with the machine."""
-        return run(
-            self._script, *words, timeout_s=timeout_s, check=check, env=self._environment
-        )
+        return run(self._script, *words, timeout_s=timeout_s, check=check, env=self._environment)
 
     def up(self, *words: str) -> None:
         """Boot it; where that fails the test is skipped: it is not our program that failed."""

@@ -50,3 +50,26 @@ def test_scopes_rotation_and_the_audit_log(tmp_path: Path) -> None:
     ]
     for secret in ("s3cret", "l00k", "p4ss", "n3w", "wrong"):
         assert secret not in log
+
+
+def test_what_the_service_manager_passes_on_is_used_where_nothing_else_is_set(
+    tmp_path: Path,
+) -> None:
+    passed, given = tmp_path / "passed", tmp_path / "given"
+    passed.mkdir()
+    write(passed / "vera-worker.token", "s3cret\n")
+    write(passed / "vera-worker.tokens", "eyes read l00k\n")
+    write(given, "g1ven\n")
+
+    def statuses(**settings: str) -> list[int]:
+        with WorkerProcess(tmp_path, CREDENTIALS_DIRECTORY=str(passed), **settings) as node:
+            tokens = ("s3cret", "l00k", "g1ven", "c0nf")
+            sent = [{"authorization": f"Bearer {token}"} for token in tokens]
+            found = [node.client.get("/tasks", headers=one).status_code for one in sent]
+            log = node.log.read_text()
+            assert not any(token in log for token in tokens)
+            return found
+
+    assert statuses() == [200, 200, 401, 401]
+    assert statuses(VERA_AUTH__TOKEN_FILE=str(given)) == [401, 200, 200, 401]
+    assert statuses(WORKER_TOKEN="c0nf") == [401, 200, 401, 200]

@@ -51,7 +51,7 @@ from_executor = st.one_of(
     st.builds(wire.LoadFailed, text, text, text),
     st.builds(wire.Pong),
     st.builds(wire.Reported, text, number, st.none() | real, maybe_text),
-    st.builds(wire.Returned, text, number, st.binary(), real, real, maybe_text),
+    st.builds(wire.Returned, text, number, st.binary(), maybe_text),
     st.builds(wire.Raised, text, number, text, text, text, text, real, real, maybe_text),
 )
 

@@ -1,5 +1,6 @@
 """What all client verbs share: the options that name a worker, and errors as one sentence."""
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,6 +20,7 @@ from vera_client.errors import (
     WorkerUnreachable,
 )
 from vera_client.records import TaskRecord
+from vera_client.tls import tls_context
 from vera_client.transport import DEFAULT_URL
 
 C = TypeVar("C")
@@ -43,6 +45,7 @@ class Target:
     url: str
     token: str | None
     as_json: bool
+    tls: ssl.SSLContext | None = None
 
     def client(self) -> Client:
         """Return a client; raise UsageError if there can be none."""
@@ -51,7 +54,7 @@ class Target:
     def connect(self, client: Callable[..., C], **settings: Any) -> C:
         """Return a client of any kind; raise UsageError if there can be none."""
         try:
-            return client(self.url, token=self.token, **settings)
+            return client(self.url, token=self.token, tls=self.tls, **settings)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
@@ -68,7 +71,7 @@ class ClientCommand(click.Command):
 
 
 def on_worker(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the options `--url`, `--token` and `--json`; it gets a Target first."""
+    """Give a verb the options that name a worker, and `--json`; it gets a Target first."""
 
     @click.option(
         "--url",
@@ -76,15 +79,42 @@ def on_worker(verb: Callable[..., None]) -> Callable[..., None]:
         default=DEFAULT_URL,
         show_default=True,
         show_envvar=True,
-        help="Where the worker is.",
+        help="Where the worker is; unix:/PATH for a Unix socket.",
     )
     @click.option("--token", envvar="VERA_TOKEN", show_envvar=True, help="The worker's token.")
+    @_file("--cacert", "VERA_CACERT", "Authorities to trust, instead of those of the machine.")
+    @_file("--cert", "VERA_CERT", "The certificate to show, where the worker wants one.")
+    @_file("--key", "VERA_KEY", "The private key of --cert, if it is in a file of its own.")
     @click.option("--json", "as_json", is_flag=True, help="Print what the worker answers, as JSON.")
     @wraps(verb)
-    def with_target(*, url: str, token: str | None, as_json: bool, **rest: Any) -> None:
-        verb(Target(url, token, as_json), **rest)
+    def with_target(
+        *,
+        url: str,
+        token: str | None,
+        cacert: str | None,
+        cert: str | None,
+        key: str | None,
+        as_json: bool,
+        **rest: Any,
+    ) -> None:
+        verb(Target(url, token, as_json, _tls(cacert, cert, key)), **rest)
 
     return with_target
+
+
+def _file(
+    name: str, variable: str, about: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, envvar=variable, show_envvar=True, metavar="FILE", help=about)
+
+
+def _tls(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext | None:
+    if not (ca or cert or key):
+        return None  # httpx's own: it is made only where it is needed
+    try:
+        return tls_context(ca, cert, key)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def exit_code(error: ClientError) -> Exit:

@@ -3,11 +3,12 @@
 from quart import Blueprint, Response
 
 from vera_supervisor import events as ev
-from vera_supervisor.access import UnfitToken
+from vera_supervisor.api.answers import ChangeOut, Draining, Reloaded, Resumed
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
 from vera_supervisor.config import ConfigError, shown
+from vera_supervisor.entrance import UNFIT
 from vera_supervisor.reloading import NeedsRestart
 
 
@@ -19,23 +20,22 @@ def routes(services: Services) -> Blueprint:
     @blueprint.post("/admin/drain")
     async def drain() -> Response:
         dispatcher.post(ev.DrainAsked())
-        return json_response({"status": "draining", "active_tasks": scheduler.running})
+        return json_response(Draining(scheduler.running))
 
     @blueprint.post("/admin/resume")
     async def resume() -> Response:
         dispatcher.post(ev.ResumeAsked())
-        return json_response({"status": services.health().state})
+        return json_response(Resumed(services.health().state))
 
     @blueprint.post("/admin/reload")
     async def reload() -> Response:
         try:
             changes = await services.reloader.reload()
-        except (ConfigError, UnfitToken) as error:
+        except (ConfigError, *UNFIT) as error:
             raise Problem(422, f"not reloaded, nothing was changed: {error}") from error
         except NeedsRestart as error:
             raise Problem(409, str(error)) from error
-        found = [{"key": c.key, "old": c.old, "new": c.new} for c in changes]
-        return json_response({"changes": found})
+        return json_response(Reloaded([ChangeOut(c.key, c.old, c.new) for c in changes]))
 
     @blueprint.get("/admin/config")
     async def configuration() -> Response:

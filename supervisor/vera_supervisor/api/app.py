@@ -1,11 +1,12 @@
 """The Quart application: all routes, and one form for every error."""
 
 import logging
+from collections.abc import Callable, Iterable
 
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
-from vera_supervisor.api import admin, batches, bulk, events, orchestrator, system, tasks
+from vera_supervisor.api import admin, batches, bulk, documents, events, orchestrator, system, tasks
 from vera_supervisor.api.paced_body import PacedConnection
 from vera_supervisor.api.problems import Problem, new_request_id, respond
 from vera_supervisor.api.services import Services
@@ -24,7 +25,7 @@ def create_app(services: Services) -> Quart:
     app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
     app.url_map.merge_slashes = False  # it would redirect
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for module in (tasks, batches, bulk, events, system, admin, orchestrator):
+    for module in (tasks, batches, bulk, events, system, admin, orchestrator, documents):
         app.register_blueprint(module.routes(services))
 
     @app.errorhandler(Problem)
@@ -47,6 +48,11 @@ def create_app(services: Services) -> Quart:
         return respond(Problem(500, f"a fault of the worker; its log has {request_id}"), request_id)
 
     return app
+
+
+def methods_of(app: Quart) -> Callable[[str], Iterable[str]]:
+    """Return what tells which methods the route of a path takes."""
+    return app.url_map.bind("").allowed_methods
 
 
 def _from_werkzeug(error: HTTPException, services: Services) -> Problem:

@@ -6,6 +6,7 @@ from typing import Final
 from quart import Blueprint, Response
 
 from vera_supervisor import events as ev
+from vera_supervisor.api.answers import Cancelled, Purged
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body
 from vera_supervisor.api.responses import json_response
@@ -25,14 +26,13 @@ def routes(services: Services) -> Blueprint:
     @blueprint.post("/tasks/cancel")
     async def cancel() -> Response:
         which = await _filter(frozenset(Status) - TERMINAL)
-        cancelled, stopping = await _cancel(services, which)
-        return json_response({"cancelled": cancelled, "stopping": stopping})
+        return json_response(await _cancel(services, which))
 
     @blueprint.post("/tasks/purge")
     async def purge() -> Response:
         which = await _filter(TERMINAL)
         query = Query(status=which.status, function=which.function, tag=which.tag)
-        return json_response({"purged": await services.store.forget(query)})
+        return json_response(Purged(await services.store.forget(query)))
 
     return blueprint
 
@@ -48,8 +48,8 @@ async def _filter(statuses: frozenset[Status]) -> Filter:
     return which
 
 
-async def _cancel(services: Services, which: Filter) -> tuple[int, int]:
-    """Cancel what matches; return how many did not run and are cancelled, how many are to stop."""
+async def _cancel(services: Services, which: Filter) -> Cancelled:
+    """Cancel what matches."""
     dispatcher = services.dispatcher
     live = dispatcher.scheduler.live
     matching = [
@@ -75,4 +75,4 @@ async def _cancel(services: Services, which: Filter) -> tuple[int, int]:
         cancelled += len(ends)
         await asyncio.gather(*ends)
         await asyncio.sleep(0)
-    return cancelled, stopping
+    return Cancelled(cancelled, stopping)

@@ -7,8 +7,7 @@ requests that a browser marks as another site's are refused.
 
 import logging
 import re
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -33,16 +32,6 @@ _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re
 _Headers: TypeAlias = dict[bytes, list[bytes]]
 
 
-def is_loopback(name: str) -> bool:
-    """Return whether a host name or address means this machine alone."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 class Guard:
     """Lets a request through to the application, or answers with a problem and hangs up."""
 
@@ -53,8 +42,11 @@ class Guard:
         credentials: tuple[access.Credential, ...] | None,
         allowed_hosts: Iterable[str],
         open_metrics: bool = False,
+        methods_of: Callable[[str], Iterable[str]] = lambda _: METHODS,
     ) -> None:
         self._app = app
+        #: What the route of a path takes; nothing where there is none.
+        self._methods_of = methods_of
         #: Whom to let in; None: everybody on this machine. A reload puts others here.
         self.credentials = credentials
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
@@ -65,7 +57,7 @@ class Guard:
     ) -> None:
         """Serve one request."""
         problem = self.fault(scope)
-        if _scope_of(scope) is access.Scope.ADMIN:
+        if scope_of(scope) is access.Scope.ADMIN:
             send = self._audited(scope, send)
         if problem is None:
             await self._app(scope, receive, send)
@@ -102,7 +94,8 @@ class Guard:
             headers.setdefault(name.lower(), []).append(value)
         if scope["method"] not in METHODS:
             detail = f"{scope['method']} is not for any route"
-            return Problem(405, detail, headers={"allow": ", ".join(sorted(METHODS))})
+            allowed = sorted(self._methods_of(scope["path"])) or sorted(METHODS)
+            return Problem(405, detail, headers={"allow": ", ".join(allowed)})
         if b"content-length" in headers and b"transfer-encoding" in headers:
             return Problem(400, "send Content-Length or Transfer-Encoding, not both")
         if b"upgrade" in headers or scope["http_version"] not in ("1.0", "1.1"):
@@ -120,7 +113,7 @@ class Guard:
             return None
         match = _HOST.fullmatch(hosts[0])
         name = "" if match is None else match[1].decode().lower().strip("[]")
-        if name in self._allowed_hosts or is_loopback(name):
+        if name in self._allowed_hosts or access.is_loopback(name):
             return None
         return Problem(421, f"the host {name!r} is not served here; see server.allowed_hosts")
 
@@ -131,18 +124,18 @@ class Guard:
         if found is None:
             detail = "send Authorization: Bearer <token>; the worker's log says where it is"
             return Problem(401, detail, headers={"www-authenticate": "Bearer"})
-        needed = _scope_of(scope)
+        needed = scope_of(scope)
         if not found.may(needed):
             return Problem(403, f"this needs a token with the scope {needed.value!r}")
         return None
 
 
-def _scope_of(scope: Any) -> access.Scope:
-    """Return what a token must be for, to send that request."""
-    path: str = scope["path"]
+def scope_of(request: Mapping[str, Any]) -> access.Scope:
+    """Return what a token must be for, to send a request of that `method` and `path`."""
+    path: str = request["path"]
     if path.startswith("/admin/") or path in _RULING:
         return access.Scope.ADMIN
-    return access.Scope.READ if scope["method"] in ("GET", "HEAD") else access.Scope.SUBMIT
+    return access.Scope.READ if request["method"] in ("GET", "HEAD") else access.Scope.SUBMIT
 
 
 def _token_in(authorization: list[bytes]) -> bytes:

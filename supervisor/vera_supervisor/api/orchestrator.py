@@ -1,9 +1,10 @@
 """What Vera's orchestrator calls on a remote worker: what can you do, and do this now."""
 
-from typing import Any, Final
+from typing import Final
 
 from quart import Blueprint, Response
 
+from vera_supervisor.api.answers import Capabilities, Outcome, OutcomeMetrics
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body
 from vera_supervisor.api.responses import json_response
@@ -26,12 +27,12 @@ def routes(services: Services) -> Blueprint:
     @blueprint.get("/capabilities")
     async def capabilities() -> Response:
         return json_response(
-            {
-                "capabilities": ["python", "remote_compute"],
-                "max_concurrent_tasks": services.config.executor.max_workers,
-                "functions": [function.info.name for function in services.catalogue],
-                "worker_id": services.config.worker.id,
-            }
+            Capabilities(
+                capabilities=["python", "remote_compute"],
+                max_concurrent_tasks=services.max_executors,
+                functions=[function.info.name for function in services.catalogue],
+                worker_id=services.config.worker.id,
+            )
         )
 
     @blueprint.post("/execute")
@@ -46,20 +47,20 @@ def routes(services: Services) -> Blueprint:
     return blueprint
 
 
-def _outcome(record: Record, services: Services) -> dict[str, Any]:
+def _outcome(record: Record, services: Services) -> Outcome:
     shown = record_out(record, services.config.worker.id)
     started, ended = record.started_at, record.completed_at
     ran_s = 0.0 if started is None or ended is None else ended - started
     waited_s = 0.0 if started is None else started - record.task.queued_at
-    return {
-        "success": record.status is Status.COMPLETED,
-        "data": shown.result,
-        "error": shown.error,
-        "metrics": {
-            "execution_time_ms": ran_s * _MS,
-            "queue_time_ms": waited_s * _MS,
-            "attempts": record.attempt,
-            "task_id": record.task.task_id,
-            "worker_id": shown.worker_id,
-        },
-    }
+    return Outcome(
+        success=record.status is Status.COMPLETED,
+        data=shown.result,
+        error=shown.error,
+        metrics=OutcomeMetrics(
+            execution_time_ms=ran_s * _MS,
+            queue_time_ms=waited_s * _MS,
+            attempts=record.attempt,
+            task_id=record.task.task_id,
+            worker_id=shown.worker_id,
+        ),
+    )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from quart import Response
@@ -11,7 +12,7 @@ from vera_supervisor.effects import Refusal
 MEDIA_TYPE = "application/problem+json"
 
 #: status -> (last part of the type, title)
-_KINDS = {
+KINDS = {
     400: ("bad-request", "The request cannot be understood"),
     401: ("unauthorized", "A token is needed"),
     403: ("forbidden", "Not allowed"),
@@ -64,16 +65,22 @@ class Problem(Exception):
             self.headers["retry-after"] = str(retry_after)
 
 
-class _Body(msgspec.Struct, omit_defaults=True):
+class ProblemOut(msgspec.Struct, omit_defaults=True):
+    """Why a request was not done: a problem as RFC 9457 has it."""
+
     type: str
     title: str
     status: int
     detail: str
     request_id: str
     field: str | None = None
-    # Only in an answer to one of many: there are no headers for it, and it must say whose it is.
-    code: int | None = None
-    line: int | None = None
+
+
+class LineProblem(ProblemOut, kw_only=True):
+    """Why one of many was not done: what else is in headers stands here, and whose it is."""
+
+    code: int
+    line: int
     retry_after: int | None = None
 
 
@@ -84,24 +91,32 @@ def new_request_id() -> str:
 
 def body_of(problem: Problem, request_id: str) -> bytes:
     """Return the problem as JSON."""
-    return msgspec.json.encode(_body(problem, request_id))
+    return msgspec.json.encode(ProblemOut(**_said(problem, request_id)))
 
 
 def line_of(problem: Problem, request_id: str, line: int) -> bytes:
     """Return as JSON what is wrong with line number `line` of a request, from 1."""
-    body = _body(problem, request_id)
-    body.code, body.line = problem.status, line
     retry_after = problem.headers.get("retry-after")
-    body.retry_after = None if retry_after is None else int(retry_after)
-    return msgspec.json.encode(body)
-
-
-def _body(problem: Problem, request_id: str) -> _Body:
-    kind, title = _KINDS[problem.status]
-    detail = problem.detail.encode("utf-8", "backslashreplace").decode()
-    return _Body(
-        f"urn:vera-worker:{kind}", title, problem.status, detail, request_id, problem.field
+    return msgspec.json.encode(
+        LineProblem(
+            **_said(problem, request_id),
+            code=problem.status,
+            line=line,
+            retry_after=None if retry_after is None else int(retry_after),
+        )
     )
+
+
+def _said(problem: Problem, request_id: str) -> dict[str, Any]:
+    kind, title = KINDS[problem.status]
+    return {
+        "type": f"urn:vera-worker:{kind}",
+        "title": title,
+        "status": problem.status,
+        "detail": problem.detail.encode("utf-8", "backslashreplace").decode(),
+        "request_id": request_id,
+        "field": problem.field,
+    }
 
 
 def headers_of(problem: Problem) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from vera_supervisor.api.services import Services
 from vera_supervisor.effects import Refuse
 from vera_supervisor.scheduler import conflict
 from vera_supervisor.waiting import Blocked, Outlook
+from vera_worker.lifecycle import Status
 from vera_worker.tasks import Task
 
 _MIB = 1024 * 1024
@@ -26,7 +27,7 @@ async def rehearse(submission: ev.Submitted, services: Services) -> RehearsedTas
     if isinstance(outlook, Refuse):
         raise services.problem_of(outlook)
     return RehearsedTask(
-        status="queued" if stored is None else stored.status,
+        status=Status.QUEUED if stored is None else stored.status,
         task_id=task.task_id,
         position=outlook.position,
         blocked_by=outlook.blocked_by,

@@ -1,12 +1,15 @@
 """Reads what is common to many requests: a JSON body, a number or a flag in the query."""
 
 import math
+from typing import Final
 
 from quart import request
 
 from vera_supervisor.api.problems import Problem
 
 _JSON = "application/json"
+#: How a flag is set, and how it is not.
+FLAGS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 
 async def json_body(*, also: str | None = None) -> bytes:
@@ -37,4 +40,7 @@ def query_number(name: str, default: float, most: float, *, least: float = 0) ->
 
 def query_flag(name: str) -> bool:
     """Return whether the query sets a flag, as `?name=1` or `?name=true` does."""
-    return request.args.get(name, "0") not in ("", "0", "false")
+    text = request.args.get(name, "0")
+    if text not in FLAGS:
+        raise Problem(422, f"{name}: one of {', '.join(FLAGS)} is expected", field=name)
+    return FLAGS[text]

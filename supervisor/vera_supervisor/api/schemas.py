@@ -5,15 +5,17 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.feed import TaskEvent
+from vera_supervisor.waiting import Blocked
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import (
+    Cause,
     Failure,
     OnDependencyFailure,
     Priority,
@@ -44,10 +46,14 @@ class Call(msgspec.Struct, forbid_unknown_fields=True):
     kwargs: dict[str, Any] = {}
 
 
+#: Kept as it was sent, and read for itself.
+_RawCall: TypeAlias = Annotated[Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Call"})]
+
+
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The body of POST /task/submit."""
 
-    payload: Raw
+    payload: _RawCall
     task_id: TaskId | None = None
     priority: Priority | None = None
     timeout: Timeout | None = None
@@ -60,7 +66,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     depends_on: Annotated[list[TaskId], Meta(max_length=100)] = []
     on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     tags: Annotated[list[Tag], Meta(max_length=32)] = []
-    metadata: Raw = _NULL  # not `Raw | None`: msgspec then takes nothing but null
+    # Not `Raw | None`: msgspec then takes nothing but null. Nor can it show a Raw as a default.
+    metadata: Raw = msgspec.field(default_factory=lambda: _NULL)
 
 
 class Filter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -76,7 +83,7 @@ class Filter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defa
 class Execution(msgspec.Struct, kw_only=True):
     """The body of POST /execute, as Vera's orchestrator sends it."""
 
-    payload: Raw
+    payload: _RawCall
     id: TaskId | None = None
     type: str | None = None
     timeout: Timeout | None = None
@@ -86,7 +93,7 @@ class Execution(msgspec.Struct, kw_only=True):
 class Accepted(msgspec.Struct):
     """The answer to a submission."""
 
-    status: str
+    status: Status
     task_id: str
     position: int | None
 
@@ -94,7 +101,7 @@ class Accepted(msgspec.Struct):
 class RehearsedLimits(msgspec.Struct):
     """The limits that a task would run under."""
 
-    priority: str
+    priority: Priority
     timeout: float
     max_retries: int
     retry_delay: float
@@ -107,10 +114,10 @@ class RehearsedTask(msgspec.Struct):
     """The answer to a submission that is only tried."""
 
     #: "queued" where it would be accepted; else how that very task stands, which was before.
-    status: str
+    status: Status
     task_id: str
     position: int | None
-    blocked_by: str | None
+    blocked_by: Blocked | None
     #: An estimate; None where it depends on what nobody knows.
     starts_in_s: float | None
     limits: RehearsedLimits
@@ -119,7 +126,7 @@ class RehearsedTask(msgspec.Struct):
 class FailureInShort(msgspec.Struct):
     """How an attempt ended badly; the rest is in the record."""
 
-    cause: str
+    cause: Cause
     type: str | None
     message: str
 
@@ -129,7 +136,7 @@ class EventOut(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     task_id: str
     function: str
-    status: str
+    status: Status
     attempt: int
     at: datetime
     position: int | None = None
@@ -148,9 +155,9 @@ class RecordOut(msgspec.Struct, kw_only=True):
     """A task and what became of it."""
 
     task_id: str
-    status: str
-    payload: Raw
-    priority: str
+    status: Status
+    payload: _RawCall
+    priority: Priority
     queued_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -166,7 +173,7 @@ class RecordOut(msgspec.Struct, kw_only=True):
     retry_of: str | None
     progress: ProgressOut | None
     position: int | None
-    blocked_by: str | None
+    blocked_by: Blocked | None
     failure: Failure | None
 
 
@@ -221,7 +228,7 @@ def record_out(
     *,
     progress: Progress | None = None,
     position: int | None = None,
-    blocked_by: str | None = None,
+    blocked_by: Blocked | None = None,
 ) -> RecordOut:
     """Return a record as clients see it."""
     task, failure = record.task, record.failure

@@ -1,166 +1,216 @@
-"""The HTTP server: Hypercorn's HTTP/1.1 behind a listener of our own.
+"""The HTTP server: takes in connections while there is room, and hangs up on all at its end.
 
-Hypercorn's own serve() waits on shutdown for clients to hang up, as long as they please, and
-takes HTTP/2 on a plain port. Here the deadline is ours, and HTTP/1.1 is all that is spoken.
+Hypercorn's own serve() waits on shutdown for clients to hang up, as long as they please, takes
+HTTP/2 on a plain port, and accepts connections until it has no descriptor left for anything. Here
+the deadline is ours, HTTP/1.1 is all that is spoken, and there is always a place for a newcomer.
 """
 
 import asyncio
 import logging
 import socket
-from dataclasses import replace
-from http import HTTPStatus
-from typing import Any, Final
+import ssl
+from contextlib import suppress
+from typing import Final
 
-import h11
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, Updated
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import Response
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.typing import ASGIFramework, ConnectionState
-from hypercorn.utils import parse_socket_addr
+from hypercorn.typing import ASGIFramework
 
+from vera_supervisor.api.connection import MAX_HEAD_BYTES, Connection, Setting
+from vera_supervisor.api.peers import Peer, peer_of
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
+from vera_supervisor.api.room import Room
+from vera_supervisor.listening import leave
+from vera_supervisor.logs import Seldom
 
 log = logging.getLogger(__name__)
 
-_MAX_HEAD_BYTES: Final = 16 * 1024
+#: Seconds from a connection, or the answer before, until a request has sent its whole head.
+IDLE_S: Final = 10.0
+#: Seconds that a client may take to agree on TLS, and to part with it.
+_TLS_S: Final = 5.0
+#: Connections that are taken in before others of the worker's clients get their turn.
+_AT_ONCE: Final = 32
+#: Seconds until we try again where the machine could not give us a connection.
+_RETRY_S: Final = 0.5
+_READER_BYTES: Final = 64 * 1024
+#: Seconds between two looks at the connections that rest.
+_REAP_S: Final = 0.25
 
 
 class Server:
     """Serves an application on listening sockets until it is closed."""
 
-    def __init__(self, app: ASGIFramework, sockets: list[socket.socket]) -> None:
-        self._app = ASGIWrapper(app)
+    def __init__(
+        self,
+        app: ASGIFramework,
+        sockets: list[socket.socket],
+        room: Room[Connection],
+        *,
+        send_timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        #: For connections that come from now on; a reload puts another one here.
+        self.tls = tls
         self._sockets = sockets
-        self._config = Config()
-        self._config.accesslog = None
-        self._config.errorlog = log
-        self._config.include_server_header = False
-        self._config.h11_max_incomplete_size = _MAX_HEAD_BYTES
-        self._config.keep_alive_timeout = 10
-        self._config.keep_alive_max_requests = 1_000_000
+        self._room = room
+        config = Config()
+        config.accesslog = None
+        config.errorlog = log
+        config.include_server_header = False
+        config.h11_max_incomplete_size = MAX_HEAD_BYTES
+        config.keep_alive_max_requests = 1_000_000
         self._context = WorkerContext(None)
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._listeners: list[asyncio.Server] = []
+        self._setting = Setting(ASGIWrapper(app), config, self._context, send_timeout_s)
+        #: None while TLS is not agreed on.
+        self._connections: dict[asyncio.Task[None], Connection | None] = {}
+        self._reaper: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._crowded, self._failed, self._strange = Seldom(), Seldom(), Seldom()
 
     async def open(self) -> None:
         """Begin to accept connections."""
+        self._loop = asyncio.get_running_loop()
         for sock in self._sockets:
-            listener = await asyncio.start_server(
-                self._connected, sock=sock, backlog=self._config.backlog
-            )
-            self._listeners.append(listener)
+            sock.setblocking(False)
+            self._loop.add_reader(sock, self._accept, sock)
+        self._reaper = asyncio.create_task(self._reap())
 
     async def close(self, grace_s: float) -> None:
         """Accept no more, let requests under way end within `grace_s`, then hang up on all."""
-        for listener in self._listeners:
-            listener.close()
-        await self._context.terminated.set()  # idle connections close at once
+        while self._sockets:
+            sock = self._sockets.pop()
+            self._loop.remove_reader(sock)
+            leave(sock)
+        if self._reaper is not None:
+            self._reaper.cancel()
+        await self._context.terminated.set()  # what is under way is the last of its connection
+        for connection in self._room.resting():
+            connection.expire()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=grace_s)
-        for task, writer in list(self._connections.items()):
-            writer.transport.abort()
+        for task, held in list(self._connections.items()):
+            if held is not None:
+                held.abort()
             task.cancel()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=grace_s)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                sock, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(listener, error)
+                return
+            peer = peer_of(sock, address)
+            if self._make_room(peer.share):
+                self._room.enter(peer.share)
+                task = self._loop.create_task(self._serve(sock, peer))
+                self._connections[task] = None
+            else:
+                self._turn_away(sock, peer)
+
+    def _make_room(self, share: str) -> bool:
+        if self._room.has_place(share):
+            return True
+        guest = self._room.dispensable(share)
+        if guest is None:
+            return False
+        self._room.work(guest, guest.peer.share)
+        guest.abort()  # it rests, and somebody wants to be served
+        return True
+
+    def _turn_away(self, sock: socket.socket, peer: Peer) -> None:
+        if count := self._crowded.due(self._loop.time()):
+            log.warning(
+                "no room for %d connections, the last one from %s: there are %d of at most %d "
+                "(%d of one peer); see server.max_connections",
+                count, peer.share, len(self._room), self._room.most, self._room.most_of_one,
+            )  # fmt: skip
+        with sock, suppress(OSError):
+            sock.setblocking(False)
+            if self.tls is None:
+                sock.send(_no_room())
+                sock.shutdown(socket.SHUT_WR)
+
+    def _pause(self, listener: socket.socket, error: OSError) -> None:
+        """Leave the others some time: there is no descriptor or no memory for a connection."""
+        if count := self._failed.due(self._loop.time()):
+            log.error("connections cannot be accepted (%d times): %s", count, error.strerror)
+        self._loop.remove_reader(listener)
+        self._loop.call_later(_RETRY_S, self._resume, listener)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    async def _serve(self, sock: socket.socket, peer: Peer) -> None:
+        task, connection = asyncio.current_task(), None
         assert task is not None
-        self._connections[task] = writer
         try:
-            await _Connection(
-                self._app,
-                asyncio.get_running_loop(),
-                self._config,
-                self._context,
-                {},
-                reader,
-                writer,
-            )
+            sock.setblocking(False)
+            reader, writer = await self._streams(sock)
+            connection = Connection(self._setting, reader, writer, peer, self._note)
+            self._connections[task] = connection
+            self._note(connection, True)
+            await connection
         except asyncio.CancelledError:
             pass  # close() hung up
+        except OSError as error:
+            if count := self._strange.due(self._loop.time()):
+                log.info(
+                    "%d connections came to nothing, the last one from %s: %s",
+                    count, peer.client[0], error,
+                )  # fmt: skip
         except Exception:
             log.exception("a connection broke")
         finally:
+            if connection is None:
+                sock.close()
+            else:
+                self._room.work(connection, peer.share)
+            self._room.leave(peer.share)
             del self._connections[task]
 
+    async def _streams(
+        self, sock: socket.socket
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader = asyncio.StreamReader(_READER_BYTES, self._loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        limit_s = None if self.tls is None else _TLS_S
+        transport, _ = await self._loop.connect_accepted_socket(
+            lambda: protocol,
+            sock,
+            ssl=self.tls,
+            ssl_handshake_timeout=limit_s,
+            ssl_shutdown_timeout=limit_s,
+        )
+        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
 
-class _Connection(TCPServer):
-    """One connection that speaks HTTP/1.1 and nothing else."""
-
-    async def run(self) -> None:
-        peer: Any = self.writer.get_extra_info("socket")
-        try:
-            client = parse_socket_addr(peer.family, peer.getpeername())
-            server = parse_socket_addr(peer.family, peer.getsockname())
-            async with TaskGroup(self.loop) as task_group:
-                self._task_group = task_group
-                self.protocol = _Http11(  # type: ignore[assignment]
-                    self.app,
-                    self.config,
-                    self.context,
-                    task_group,
-                    ConnectionState(self.state),
-                    False,
-                    client,
-                    server,
-                    self.protocol_send,
-                )
-                await self.protocol.initiate()
-                await self.idle_task.restart(task_group, self._idle_timeout)
-                await self._read_data()
-                await self.idle_task.stop()
-        except OSError:
-            pass  # the client is gone
-        finally:
-            await self._close()
-
-    async def protocol_send(self, event: Event) -> None:
-        """Keep no connection alive for a client that will send no more."""
-        if isinstance(event, Updated) and event.idle and self.reader.at_eof():
-            event = Closed()
-        await super().protocol_send(event)
-
-
-class _Http11(H11Protocol):
-    """Leaves every wish to upgrade to the guard, and answers what is no HTTP with a problem."""
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Take no upgrade to HTTP/2."""
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        if any(name == b"upgrade" for name, _ in request.headers):  # no WebSocket either
-            request = h11.Request(
-                method=request.method,
-                target=request.target,
-                headers=[header for header in request.headers if header[0] != b"connection"],
-                http_version=request.http_version,
-            )
-        await super()._create_stream(request)
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        """Announce that the connection closes after an answer that came before the whole body."""
-        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
-            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
-        await super().stream_send(event)
-
-    async def _send_error_response(self, status_code: int) -> None:
-        if status_code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            problem = Problem(431, f"headers have at most {_MAX_HEAD_BYTES} bytes here")
+    def _note(self, connection: Connection, idle: bool) -> None:
+        if idle:
+            self._room.rest(connection, connection.peer.share, self._loop.time())
         else:
-            problem = Problem(400, "this is not HTTP/1.1 as RFC 9112 has it")
-        body = body_of(problem, new_request_id())
-        headers = [
-            *headers_of(problem).items(),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
-        await self._send_h11_event(h11.Response(status_code=problem.status, headers=headers))
-        await self._send_h11_event(h11.Data(data=body))
-        await self._send_h11_event(h11.EndOfMessage())
+            self._room.work(connection, connection.peer.share)
+
+    async def _reap(self) -> None:
+        """Hang up on those that have nothing to say, for ever."""
+        while True:
+            await asyncio.sleep(_REAP_S)
+            now = self._loop.time()
+            for connection in self._room.resting_since(now - IDLE_S):
+                self._room.rest(connection, connection.peer.share, now)  # its last chance
+                connection.expire()
+
+
+def _no_room() -> bytes:
+    """Return a whole answer, for those whom nobody has the time to listen to."""
+    problem = Problem(503, "all connections of this worker are in use", retry_after=1)
+    body = body_of(problem, new_request_id())
+    headers = {**headers_of(problem), "content-length": str(len(body)), "connection": "close"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 503 Service Unavailable\r\n{lines}\r\n".encode() + body

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vera_supervisor.api.answers import PoolOut
 from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
 from vera_supervisor.api.schemas import RecordOut, record_out
 from vera_supervisor.catalogue import Catalogue
@@ -10,7 +11,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
-from vera_supervisor.health import Health, Signs, assess, gets_on
+from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
@@ -76,16 +77,22 @@ class Services:
 
     def _signs(self) -> Signs:
         scheduler = self.dispatcher.scheduler
-        last = scheduler.roster.last_sign_of_life
+        last = scheduler.slots.last_sign_of_life
         return Signs(
             draining=scheduler.draining,
             loop_lag_s=self.pulse.loop_lag_s,
-            serving_executors=sum(slot.state in _SERVING for slot in scheduler.roster),
-            busy_executors=sum(slot.state in _BUSY for slot in scheduler.roster),
-            min_executors=scheduler.roster.size.min_workers,
-            failed_starts=scheduler.roster.failed_starts,
+            pools=tuple(
+                PoolSigns(
+                    name=pool.name,
+                    serving=sum(slot.state in _SERVING for slot in pool.roster),
+                    min_workers=pool.roster.size.min_workers,
+                    failed_starts=pool.roster.failed_starts,
+                )
+                for pool in scheduler.pools
+            ),
+            busy_executors=sum(slot.state in _BUSY for slot in scheduler.slots),
             quiet_s=None if last is None else self.clock.now() - last,
-            check_interval_s=scheduler.roster.limits.check_interval_s,
+            check_interval_s=scheduler.policy.limits.check_interval_s,
             queue_full=scheduler.queued >= scheduler.policy.queue_size,
             store_fault=self.store.fault,
             held_back=self._held_back(),
@@ -110,14 +117,36 @@ class Services:
             case _:
                 return None
 
+    @property
+    def max_executors(self) -> int:
+        """How many tasks can run at once, in all pools together."""
+        return sum(pool.roster.size.max_workers for pool in self.dispatcher.scheduler.pools)
+
+    def pools(self) -> dict[str, PoolOut]:
+        """Return how each pool stands."""
+        return {
+            pool.name: PoolOut(
+                max_workers=pool.roster.size.max_workers,
+                queued=pool.queue.length,
+                executors=pool.roster.counts(),
+            )
+            for pool in self.dispatcher.scheduler.pools
+        }
+
     def gauges(self) -> Gauges:
         """Return what Prometheus is to know of this moment."""
         scheduler = self.dispatcher.scheduler
-        lengths = zip(Priority, scheduler.queue.lengths(), strict=True)
+        lengths = zip(Priority, scheduler.waiting.lengths(), strict=True)
         return Gauges(
             active_tasks=scheduler.running,
             queue_size={priority.value: length for priority, length in lengths},
-            executors=scheduler.roster.counts(),
+            executors=scheduler.slots.counts(),
+            pool_executors={
+                (pool.name, state): count
+                for pool in scheduler.pools
+                for state, count in pool.roster.counts().items()
+            },
+            pool_queue_size={pool.name: pool.queue.length for pool in scheduler.pools},
             admission_blocked={
                 Blocked.DRAINING: int(scheduler.draining),
                 Blocked.CPU: int(scheduler.admission.reason is Blocked.CPU),

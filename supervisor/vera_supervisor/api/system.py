@@ -1,10 +1,17 @@
 """The routes about the worker itself: health, metrics and functions."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from quart import Blueprint, Response
 
+from vera_supervisor.api.answers import (
+    FunctionOut,
+    Functions,
+    HealthOut,
+    Live,
+    MetricsOut,
+    Ready,
+)
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
 from vera_supervisor.health import State
@@ -27,52 +34,51 @@ def routes(services: Services) -> Blueprint:
     async def health() -> Response:
         verdict, usage = services.health(), services.host.usage
         well = verdict.state in (State.HEALTHY, State.DEGRADED)
-        body = {
-            "status": verdict.state,
-            "worker_id": services.config.worker.id,
-            "active_tasks": scheduler.running,
-            "queue_size": scheduler.queued,
-            "cpu_percent": usage.cpu_percent,
-            "memory_percent": usage.memory_percent,
-            "timestamp": datetime.now(UTC),
-            "executors": scheduler.roster.counts(),
-            "reasons": verdict.reasons,
-            "cpu_usage": usage.cpu_percent,
-            "memory_usage_mb": usage.memory_used_mb,
-        }
+        body = HealthOut(
+            status=verdict.state,
+            worker_id=services.config.worker.id,
+            active_tasks=scheduler.running,
+            queue_size=scheduler.queued,
+            cpu_percent=usage.cpu_percent,
+            memory_percent=usage.memory_percent,
+            timestamp=datetime.now(UTC),
+            executors=scheduler.slots.counts(),
+            pools=services.pools(),
+            reasons=verdict.reasons,
+            cpu_usage=usage.cpu_percent,
+            memory_usage_mb=usage.memory_used_mb,
+        )
         return json_response(body, _HTTP_OK if well else _HTTP_UNAVAILABLE)
 
     @blueprint.get("/health/live")
     async def live() -> Response:
-        return json_response({"status": "live"})
+        return json_response(Live())
 
     @blueprint.get("/health/ready")
     async def ready() -> Response:
         verdict = services.health()
-        body = {
-            "status": "ready" if verdict.ready else "not ready",
-            "reasons": verdict.reasons,
-        }
+        body = Ready("ready" if verdict.ready else "not ready", verdict.reasons)
         return json_response(body, _HTTP_OK if verdict.ready else _HTTP_UNAVAILABLE)
 
     @blueprint.get("/metrics")
     async def metrics() -> Response:
         counts = services.metrics
-        body = {
-            "tasks_completed": counts.completed,
-            "tasks_failed": counts.failed.total(),
-            "tasks_queued": scheduler.queued,
-            "tasks_cancelled": counts.cancelled,
-            "active_tasks": scheduler.running,
-            "average_execution_time": counts.average_execution_time_s,
-            "uptime_seconds": services.clock.now() - services.started_at,
-            "cpu_cores": services.host.cpu_cores,
-            "memory_total_gb": services.host.memory_total_bytes / _GB,
-            "failures_by_cause": dict(counts.failed),
-            "submissions_rejected": counts.refusals.total(),
-            "late_answers": scheduler.late_answers,
-            "executors": scheduler.roster.counts(),
-        }
+        body = MetricsOut(
+            tasks_completed=counts.completed,
+            tasks_failed=counts.failed.total(),
+            tasks_queued=scheduler.queued,
+            tasks_cancelled=counts.cancelled,
+            active_tasks=scheduler.running,
+            average_execution_time=counts.average_execution_time_s,
+            uptime_seconds=services.clock.now() - services.started_at,
+            cpu_cores=services.host.cpu_cores,
+            memory_total_gb=services.host.memory_total_bytes / _GB,
+            failures_by_cause={cause.value: count for cause, count in counts.failed.items()},
+            submissions_rejected=counts.refusals.total(),
+            late_answers=scheduler.late_answers,
+            executors=scheduler.slots.counts(),
+            pools=services.pools(),
+        )
         return json_response(body)
 
     @blueprint.get("/metrics/prometheus")
@@ -85,16 +91,20 @@ def routes(services: Services) -> Blueprint:
 
     @blueprint.get("/functions")
     async def functions() -> Response:
-        listed: list[dict[str, Any]] = [
-            {
-                "name": function.info.name,
-                "module": function.info.module,
-                "signature": function.info.signature,
-                "doc": function.info.doc,
-                "limits": function.limits,
-            }
-            for function in services.catalogue
-        ]
-        return json_response({"functions": listed})
+        return json_response(
+            Functions(
+                [
+                    FunctionOut(
+                        name=function.info.name,
+                        module=function.info.module,
+                        signature=function.info.signature,
+                        doc=function.info.doc,
+                        pool=scheduler.waiting.line_of(function.info.name).pool,
+                        limits=function.limits,
+                    )
+                    for function in services.catalogue
+                ]
+            )
+        )
 
     return blueprint

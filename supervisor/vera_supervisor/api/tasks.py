@@ -7,6 +7,7 @@ from typing import Final
 
 from quart import Blueprint, Response, request
 
+from vera_supervisor.api.answers import PageOut
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.rehearsal import rehearse
 from vera_supervisor.api.requests import json_body, query_flag, query_number
@@ -24,7 +25,7 @@ _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
 
 
-def routes(services: Services) -> Blueprint:  # noqa: C901, PLR0915 - a list of small handlers
+def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small handlers
     """Return the routes."""
     blueprint = Blueprint("tasks", __name__)
     dispatcher = services.dispatcher
@@ -106,8 +107,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901, PLR0915 - a list of 
                 cursor=cursor,
             )
         )
-        tasks = [shown(record) for record in found.records]
-        return json_response({"tasks": tasks, "cursor": found.cursor})
+        return json_response(PageOut([shown(record) for record in found.records], found.cursor))
 
     return blueprint
 

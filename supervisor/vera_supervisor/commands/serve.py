@@ -9,10 +9,10 @@ import anyio
 import click
 
 from vera_supervisor import logs
-from vera_supervisor.access import UnfitToken
 from vera_supervisor.config import KEYS, ConfigError, load
+from vera_supervisor.entrance import UNFIT
+from vera_supervisor.listening import CannotListen
 from vera_supervisor.store.protocol import StoreUnavailable
-from vera_supervisor.supervisor import CannotServe
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
@@ -56,9 +56,9 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (ModuleLoadError, UnfitSchedule, UnfitToken) as group:
+    except* (ModuleLoadError, UnfitSchedule, *UNFIT) as group:
         _give_up(group, _WRONG_CONFIGURATION)
-    except* (CannotServe, StoreUnavailable) as group:
+    except* (CannotListen, StoreUnavailable) as group:
         _give_up(group, _NOT_NOW)
 
 

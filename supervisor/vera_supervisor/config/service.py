@@ -7,7 +7,7 @@ from typing import Final
 
 from vera_supervisor.config.keys import key
 from vera_supervisor.config.kinds import Choice, Each, Flag, Integer, Seconds, Size
-from vera_supervisor.config.texts import HOST, PATH, STORE_URL, TOKEN, WORKER_ID
+from vera_supervisor.config.texts import GROUP, HOST, PATH, STORE_URL, TOKEN, WORKER_ID
 
 _MIB: Final = 2**20
 
@@ -51,6 +51,39 @@ class Server:
     port: int = key(
         5000, Integer(0, 65535), "Port to listen on; 0 takes any free one.", env="WORKER_PORT"
     )
+    unix_socket: str | None = key(
+        None,
+        PATH,
+        "Path of a Unix socket to listen on instead; for the worker's user alone.",
+        example="/run/vera-worker/api.sock",
+    )
+    unix_socket_group: str | None = key(
+        None,
+        GROUP,
+        "Group whose members may use that socket as well.",
+        example="vera",
+    )
+    tls_cert: str | None = key(
+        None,
+        PATH,
+        "File of the certificate to speak TLS with, and of those up to its authority.",
+        reloadable=True,
+        example="/etc/vera-worker/tls.crt",
+    )
+    tls_key: str | None = key(
+        None,
+        PATH,
+        "File of its private key, without a passphrase.",
+        reloadable=True,
+        example="/etc/vera-worker/tls.key",
+    )
+    tls_client_ca: str | None = key(
+        None,
+        PATH,
+        "File of the authorities whose certificates clients must show; unset: none.",
+        reloadable=True,
+        example="/etc/vera-worker/clients.crt",
+    )
     allowed_hosts: tuple[str, ...] = key(
         (),
         Each(HOST),
@@ -63,6 +96,21 @@ class Server:
         10.0,
         Seconds(positive=True),
         "Seconds that a client may take to send the body of its request.",
+    )
+    send_timeout: float = key(
+        30.0,
+        Seconds(positive=True),
+        "Seconds that a client may take to read a piece of an answer.",
+    )
+    max_connections: int = key(
+        1000,
+        Integer(16, 1_000_000),
+        "Connections at most; fewer where the limit of open files leaves no more.",
+    )
+    max_peer_connections: int = key(
+        500,
+        Integer(1, 1_000_000),
+        "Connections of one address, or of one user of the Unix socket, at most.",
     )
     event_history: int = key(
         10_000,

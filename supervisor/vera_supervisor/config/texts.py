@@ -45,6 +45,7 @@ def _is_token(text: str) -> bool:
 
 WORKER_ID: Final = Text("a text of 1 to 128 printable characters", _is_worker_id)
 HOST: Final = Text("a host name or an IP address, without a port", _is_host)
+GROUP: Final = Text("the name of a group of users", _is_printable)
 PATH: Final = Text("the path of a file", _is_printable)
 MODULE: Final = Text('the name of a Python module, such as "package.tasks"', _is_module)
 STORE_URL: Final = Text('"sqlite:///" and the path of a file, or "memory:"', _is_store_url)

@@ -125,6 +125,13 @@ class Launcher:
             if os.path.exists(f"/proc/{dead}"):
                 self._sweep_up_after_the_server(dead)
 
+    def bury_strangers(self) -> None:
+        """Reap what has ended of what fell to us: to process 1 of a container all orphans do."""
+        with self._lock:
+            for pid in set(process_tree.children(os.getpid())) - self._own():
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
     def close(self) -> None:
         """Kill all executors with all that they started, and end the fork server."""
         with self._lock:
@@ -149,12 +156,16 @@ class Launcher:
             return None
         return group
 
+    def _own(self) -> frozenset[int]:
+        """Return the children that are left to who started them."""
+        return self._own_children.union(filter(None, (_server_pid(), _resource_tracker_pid())))
+
     def _sweep_up_after_the_server(self, dead: int) -> None:
         """Kill and reap what fell to us when the fork server was killed.
 
         The server itself is left to multiprocessing, which then starts another one.
         """
-        spare = self._own_children.union(filter(None, (_server_pid(), _resource_tracker_pid())))
+        spare = self._own()
         deadline = time.monotonic() + _REAP_DEADLINE_S
         while time.monotonic() < deadline:
             process_tree.kill_descendants(os.getpid(), spare=spare)

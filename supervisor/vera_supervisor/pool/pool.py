@@ -133,6 +133,10 @@ class Pool:
         elif executor.running:
             self._do(_in_thread(self._launcher.kill, executor.pid))
 
+    def bury_strangers(self) -> None:
+        """Reap orphans that are none of a task, where these fall to this process."""
+        self._do(_in_thread(self._launcher.bury_strangers))
+
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
         executor = self._executors.get(slot_id)

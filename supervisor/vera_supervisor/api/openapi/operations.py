@@ -1,0 +1,341 @@
+"""Every operation of the API in words: a route that is not described here fails a test."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from vera_supervisor.api import answers
+from vera_supervisor.api.openapi.parts import (
+    ANY_OBJECT,
+    ANY_TEXT,
+    EVENTS,
+    HTML,
+    JSON,
+    TEXT,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    Section,
+    as_json,
+    flag,
+    json_body,
+    lines,
+    seconds,
+    text,
+)
+from vera_supervisor.api.problems import LineProblem
+from vera_supervisor.api.schemas import (
+    Accepted,
+    EventOut,
+    Execution,
+    Filter,
+    RecordOut,
+    RehearsedTask,
+    Submission,
+)
+from vera_supervisor.feed import Kind
+from vera_worker.lifecycle import Status
+
+#: What reading a body can end in, and what a submission can.
+_BODY: Final = (408, 413, 415, 422)
+_SUBMISSION: Final = (409, *_BODY, 429, 503)
+_TASK: Final = (404, 503)
+
+_CALL: Final = {"function": "process_data", "args": [1, 2, 3], "kwargs": {"mode": "fast"}}
+_SUBMITTED: Final = {"payload": _CALL, "priority": "high"}
+_RECORD_OR_ACCEPTED: Final = {"anyOf": [RecordOut, Accepted]}
+_WAIT: Final = seconds(
+    "wait",
+    "Hold the answer until the task has ended, at most so many seconds; more than "
+    "`server.max_wait` is that.",
+)
+_LAST_EVENT_ID: Final = Parameter(
+    "Last-Event-ID",
+    "The id of the last event that was seen: the stream goes on behind it.",
+    {"type": "string"},
+    "header",
+)
+_STREAM: Final = "Server-sent events; docs/streams.md has their order, and what `reset` says."
+
+#: Of one event of a stream.
+_EVENT: Final = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "enum": ["state", "reset", *Kind]},
+        "id": {"type": "string"},
+        "data": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"anyOf": [EventOut, RecordOut, ANY_OBJECT]},
+        },
+    },
+}
+
+
+def _one(code: int, shape: type[Any]) -> Mapping[str, Any]:
+    """Return the schema of the answer to one of many: as to a single one, with its status in it."""
+    return {"allOf": [shape, {"properties": {"code": {"const": code}}, "required": ["code"]}]}
+
+
+_ONE_OF_MANY: Final = {
+    "anyOf": [
+        *(_one(code, shape) for shape in (RecordOut, Accepted) for code in (200, 202)),
+        LineProblem,
+    ]
+}
+
+_TASKS: Final = Section(
+    "One task",
+    "Submit a task, look at it, wait for it, cancel it.",
+    {
+        ("POST", "/task/submit"): Operation(
+            "submit",
+            "Submit a task",
+            {
+                202: as_json(
+                    _RECORD_OR_ACCEPTED,
+                    "Accepted, and durable. With `wait`: the record of the task, not ended yet.",
+                    located=True,
+                ),
+                200: as_json(
+                    {"anyOf": [RecordOut, Accepted, RehearsedTask]},
+                    "Accepted before: same `task_id`, same body. With `wait`: the record of the "
+                    "ended task. With `dry_run`: what would become of it.",
+                    located=True,
+                ),
+            },
+            _SUBMISSION,
+            (
+                _WAIT,
+                flag("dry_run", "Only tell what would become of it; nothing is stored or queued."),
+            ),
+            json_body(Submission, "The task.", _SUBMITTED),
+            "Sent again with the same `task_id` and the same body, it is the same task: after a "
+            "lost answer, send it once more.",
+        ),
+        ("GET", "/task/{task_id}"): Operation(
+            "look",
+            "Look at a task",
+            {200: as_json(RecordOut, "The record of the task.")},
+            (*_TASK, 422),
+            (_WAIT,),
+        ),
+        ("DELETE", "/task/{task_id}"): Operation(
+            "cancel",
+            "Cancel a task, queued or running",
+            {200: as_json(RecordOut, "The record of the cancelled task.")},
+            (*_TASK, 409),
+        ),
+        ("POST", "/task/{task_id}/retry"): Operation(
+            "retry",
+            "Run an ended task again, as a new one",
+            {202: as_json(Accepted, "The new task is accepted.", located=True)},
+            (*_TASK, 409, 422, 429),
+        ),
+        ("GET", "/task/{task_id}/output"): Operation(
+            "output",
+            "Read what the last attempt printed",
+            {200: Answer("Captured stdout and stderr.", {TEXT: ANY_TEXT})},
+            (*_TASK, 422),
+            (flag("follow", "Go on with what it prints until the task has ended."),),
+        ),
+    },
+)
+
+_MANY: Final = Section(
+    "Many tasks",
+    "Submit, list, cancel and forget tasks by the thousand.",
+    {
+        ("POST", "/tasks"): Operation(
+            "submitMany",
+            "Submit many tasks in one request",
+            {
+                200: Answer(
+                    "One answer per task, in order: as to a single submission, with its status "
+                    "as `code`, or a problem with its `line`.",
+                    lines({"type": "array", "items": _ONE_OF_MANY}),
+                )
+            },
+            (*_BODY, 503),
+            (
+                seconds("wait", "Answer each task with its record, at most so many seconds later."),
+                text(
+                    "on_full",
+                    "What a full queue does: slow the reading down, or have the rest refused.",
+                    enum=["wait", "reject"],
+                    default="wait",
+                ),
+            ),
+            Body(
+                "A JSON array of submissions, or lines of NDJSON without end.",
+                lines({"type": "array", "items": Submission}),
+                [_SUBMITTED],
+            ),
+            "Answers stream out while lines stream in. See docs/streams.md.",
+        ),
+        ("GET", "/tasks"): Operation(
+            "list",
+            "List tasks, newest first",
+            {200: as_json(answers.PageOut, "A page of tasks.")},
+            (422, 503),
+            (
+                text("status", "Only tasks that stand so.", enum=list(Status)),
+                text("function", "Only tasks of that function."),
+                text("tag", "Only tasks with that tag."),
+                Parameter(
+                    "limit",
+                    "Tasks at most; more than 1000 is 1000.",
+                    {"type": "number", "minimum": 1, "default": 100},
+                ),
+                text("cursor", "Where the page before ended.", pattern="^[0-9]{1,18}$"),
+            ),
+        ),
+        ("POST", "/tasks/cancel"): Operation(
+            "cancelMany",
+            "Cancel the queued and running tasks that match",
+            {200: as_json(answers.Cancelled, "How many were cancelled.")},
+            (*_BODY, 503),
+            body=json_body(Filter, "Which tasks.", {"tag": "night"}),
+        ),
+        ("POST", "/tasks/purge"): Operation(
+            "purge",
+            "Forget the ended tasks that match",
+            {200: as_json(answers.Purged, "How many were forgotten.")},
+            (*_BODY, 503),
+            body=json_body(Filter, "Which tasks.", {"status": "failed"}),
+        ),
+    },
+)
+
+_WATCHING: Final = Section(
+    "Watching",
+    "What happens to tasks, while it happens.",
+    {
+        ("GET", "/events"): Operation(
+            "allEvents",
+            "Watch all tasks",
+            {200: Answer("Events, without end.", {EVENTS: _EVENT})},
+            parameters=(_LAST_EVENT_ID,),
+            description=_STREAM,
+        ),
+        ("GET", "/task/{task_id}/events"): Operation(
+            "events",
+            "Watch one task",
+            {
+                200: Answer("Its record, and events up to its end.", {EVENTS: _EVENT}),
+                204: Answer("It has ended, and `Last-Event-ID` is its end.", {}),
+            },
+            _TASK,
+            (_LAST_EVENT_ID,),
+            description=_STREAM,
+        ),
+    },
+)
+
+_WORKER: Final = Section(
+    "The worker",
+    "How it is, what it counts, what it can do.",
+    {
+        ("GET", "/health"): Operation(
+            "health",
+            "How the worker stands",
+            {
+                200: as_json(answers.HealthOut, "`healthy` or `degraded`; `reasons` say why."),
+                503: as_json(answers.HealthOut, "`draining` or `unhealthy`."),
+            },
+        ),
+        ("GET", "/health/live"): Operation(
+            "live",
+            "Whether its process turns over",
+            {200: as_json(answers.Live, "It does.")},
+        ),
+        ("GET", "/health/ready"): Operation(
+            "ready",
+            "Whether a task sent now would start",
+            {
+                200: as_json(answers.Ready, "It would."),
+                503: as_json(answers.Ready, "It would not; `reasons` say why."),
+            },
+        ),
+        ("GET", "/metrics"): Operation(
+            "metrics",
+            "What was counted since the start",
+            {200: as_json(answers.MetricsOut, "Counts and measures.")},
+        ),
+        ("GET", "/metrics/prometheus"): Operation(
+            "prometheus",
+            "The same and more, for Prometheus",
+            {200: Answer("Prometheus' text format.", {TEXT: ANY_TEXT})},
+        ),
+        ("GET", "/functions"): Operation(
+            "functions",
+            "What can be called",
+            {200: as_json(answers.Functions, "Functions with signature, doc and limits.")},
+        ),
+    },
+)
+
+_RULING: Final = Section(
+    "Ruling the worker",
+    "Each of these leaves a line in the audit log.",
+    {
+        ("POST", "/admin/drain"): Operation(
+            "drain",
+            "Let running tasks end, take and start no others",
+            {200: as_json(answers.Draining, "It drains.")},
+        ),
+        ("POST", "/admin/resume"): Operation(
+            "resume",
+            "Take and start tasks again",
+            {200: as_json(answers.Resumed, "It takes tasks again.")},
+        ),
+        ("POST", "/admin/reload"): Operation(
+            "reload",
+            "Read the configuration again: all of it takes effect, or nothing",
+            {200: as_json(answers.Reloaded, "What has changed.")},
+            (409, 422),
+        ),
+        ("GET", "/admin/config"): Operation(
+            "config",
+            "The configuration in force",
+            {200: as_json(ANY_OBJECT, "Every key by its dotted name; secrets are masked.")},
+        ),
+    },
+)
+
+_ORCHESTRATOR: Final = Section(
+    "Vera's orchestrator",
+    "What it calls on a remote worker.",
+    {
+        ("GET", "/capabilities"): Operation(
+            "capabilities",
+            "What this worker can do",
+            {200: as_json(answers.Capabilities, "Its capabilities.")},
+        ),
+        ("POST", "/execute"): Operation(
+            "execute",
+            "Run a task and wait for its end",
+            {200: as_json(answers.Outcome, "What became of it; a failure too is 200.")},
+            _SUBMISSION,
+            body=json_body(Execution, "The task.", {"payload": _CALL, "timeout": 60}),
+        ),
+    },
+)
+
+_DOCUMENTS: Final = Section(
+    "Documents",
+    "What you are reading.",
+    {
+        ("GET", "/openapi.json"): Operation(
+            "openapi", "This API as OpenAPI 3.1", {200: Answer("The document.", {JSON: ANY_OBJECT})}
+        ),
+        ("GET", "/docs"): Operation(
+            "docs", "This API as a page", {200: Answer("A page without scripts.", {HTML: ANY_TEXT})}
+        ),
+        ("GET", "/"): Operation(
+            "index", "Where to go from here", {200: Answer("A page of links.", {HTML: ANY_TEXT})}
+        ),
+    },
+)
+
+SECTIONS: Final = (_TASKS, _MANY, _WATCHING, _WORKER, _RULING, _ORCHESTRATOR, _DOCUMENTS)

@@ -1,0 +1,90 @@
+"""The line before one pool: those of its tasks that wait for nothing but an executor, and why not.
+
+Tasks that are held back by something together are a group. A group is closed while they are: its
+tasks keep their places, and others go past them. Pure.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from vera_supervisor.live_task import LiveTask
+from vera_supervisor.priority_queue import PriorityQueue
+from vera_worker.tasks import RANK, Priority
+
+
+class Group(NamedTuple):
+    """What a task is held back by together with others."""
+
+    #: Its function, if only so many attempts of that may run at once.
+    function: str | None
+    #: Whether it needs something of the machine to itself.
+    reserves: bool
+    #: Whether it needs an executor that has never had a task.
+    choosy: bool
+
+
+#: The group of those that nothing but the want of an executor holds back: none.
+_ALL: Final = Group(None, reserves=False, choosy=False)
+
+
+class Line:
+    """The tasks before one pool; `is_held` says of a group that more executors would not help."""
+
+    def __init__(self, pool: str, aging_step_s: float, is_held: Callable[[Group], bool]) -> None:
+        self.pool = pool
+        self.queue: PriorityQueue[LiveTask] = PriorityQueue(len(Priority), aging_step_s)
+        #: Those of which there was a task so far.
+        self.groups: set[Group] = set()
+        #: Whether the choosy ones wait until an executor is there that has never had a task.
+        self.unused_awaited = False
+        self._is_held = is_held
+
+    def push(self, live: LiveTask, arrived_at: float, group: Group) -> None:
+        """Put a task behind those that arrived before."""
+        rank = RANK[live.task.priority]
+        live.key = live.place = self.queue.push(live, rank, arrived_at, self._known(group))
+
+    def put_back(self, live: LiveTask, group: Group) -> None:
+        """Put a task where it was last."""
+        rank = RANK[live.task.priority]
+        live.key = self.queue.put_back(live, rank, live.place, self._known(group))
+
+    def remove(self, live: LiveTask, group: Group) -> None:
+        """Take a task out, wherever in the line it is."""
+        assert live.key is not None, live
+        self.queue.remove(RANK[live.task.priority], live.key, self._known(group))
+        live.key = None
+
+    def await_unused(self, *, awaited: bool) -> None:
+        """Have the choosy ones wait for an unused executor; or one has come."""
+        if awaited != self.unused_awaited:
+            self.unused_awaited = awaited
+            self.review()
+
+    @property
+    def choosy(self) -> int:
+        """How many tasks wait for nothing but an unused executor."""
+        if not self.unused_awaited:
+            return 0
+        groups = (group for group in self.groups if group.choosy and not self._is_held(group))
+        return sum(map(self.queue.length_of, groups))
+
+    def review(self, function: str | None = None) -> None:
+        """Close and open groups, as things stand now: all, or those of one function."""
+        for group in self.groups:
+            if function is None or group.function == function:
+                self._open_or_close(group)
+
+    def _known(self, group: Group) -> Group | None:
+        if group == _ALL:
+            return None
+        if group not in self.groups:
+            self.groups.add(group)
+            self._open_or_close(group)
+        return group
+
+    def _open_or_close(self, group: Group) -> None:
+        if self._is_held(group) or (group.choosy and self.unused_awaited):
+            self.queue.close(group)
+        else:
+            self.queue.open(group)

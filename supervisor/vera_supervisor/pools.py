@@ -1,0 +1,124 @@
+"""The pools: executors of one kind each, and the line of those tasks that wait for one of them.
+
+A pool that is full holds back its own tasks and no others. Which task is next is asked for over all
+pools: where only few may start, as when the machine is full, it is the first of all that can. Pure.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from vera_supervisor.effects import Effect
+from vera_supervisor.line import Line
+from vera_supervisor.roster import Roster, Size
+from vera_supervisor.slot import Limits, Slot
+from vera_supervisor.slots import Slots
+from vera_worker.tasks import DEFAULT_POOL
+
+
+class PoolPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says about the executors of a pool."""
+
+    size: Size
+    limits: Limits
+
+
+class Pool:
+    """One pool: who waits, and for which executors."""
+
+    __slots__ = ("line", "name", "queue", "roster")
+
+    def __init__(self, name: str, line: Line, roster: Roster) -> None:
+        self.name = name
+        self.line = line
+        self.queue = line.queue
+        self.roster = roster
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}: {self.queue.length} wait, {self.roster}>"
+
+    def make_way(self, now: float) -> list[Effect]:
+        """Return the farewells without which choosy tasks would not get an unused executor."""
+        if self.line.unused_awaited and self.roster.idle:
+            return self.roster.make_way(self.line.choosy, now)
+        return []
+
+    def grow(self, now: float, *, hold: bool) -> list[Effect]:
+        """Return the launches that the minimum calls for, and unless on `hold` those who wait."""
+        if hold:
+            return self.roster.grow(0, now)
+        return self.roster.grow(self._impatient(now), now, self.line.choosy)
+
+    def _impatient(self, now: float) -> int:
+        """Return how many tasks call for an executor: all, once one of them has waited too long."""
+        queue, roster = self.queue, self.roster
+        if queue.ready <= len(roster.idle):
+            return 0
+        if now >= roster.patient_until:
+            impatient_at = queue.oldest() + roster.size.growth_delay_s
+            if impatient_at <= now:
+                return queue.ready
+            roster.be_patient(impatient_at)
+        return 1 if roster.deserted else 0
+
+
+class Pools:
+    """All pools by name; their slots have ids of their own all over."""
+
+    def __init__(self, policies: Mapping[str, PoolPolicy], lines: Mapping[str, Line]) -> None:
+        self.slots = Slots()
+        self.by_name = {
+            name: Pool(name, lines[name], Roster(policy.size, policy.limits, self.slots, name))
+            for name, policy in policies.items()
+        }
+        self._all = list(self.by_name.values())
+        self._only = self._all[0] if len(self._all) == 1 else None
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(self._all)
+
+    def __repr__(self) -> str:
+        return f"<Pools {', '.join(map(repr, self._all))}>"
+
+    @property
+    def default(self) -> Pool:
+        """The pool of the functions that belong to no other one."""
+        return self.by_name[DEFAULT_POOL]
+
+    def next(self) -> Pool | None:
+        """Return the pool whose first task is to start next; None where none can."""
+        only = self._only
+        if only is not None:  # the usual case
+            return only if only.queue.ready and only.roster.idle else None
+        able = [pool for pool in self._all if pool.queue.ready and pool.roster.idle]
+        return min(able, key=lambda pool: pool.queue.head()) if able else None
+
+    def obey(self, policies: Mapping[str, PoolPolicy]) -> None:
+        """Have the executors of each pool be as many as it says from now on."""
+        for pool in self._all:
+            pool.roster.size = policies[pool.name].size
+
+    def roster_of(self, slot: Slot) -> Roster:
+        """Return the roster that a slot belongs to."""
+        return self.by_name[slot.pool].roster
+
+    def due(self, now: float) -> list[Effect]:
+        """Return what the deadlines that have passed call for."""
+        effects: list[Effect] = []
+        for pool in self._all:
+            effects += pool.roster.shrink(now) + pool.roster.due(now)
+        return effects
+
+    def given_up(self, now: float) -> list[Slot]:
+        """Return the slots whose killed process does not vanish."""
+        return [slot for pool in self._all for slot in pool.roster.given_up(now)]
+
+    def reset_alarm(self, now: float) -> None:
+        """Set the alarm to the nearest deadline there is, if it has rung."""
+        if self.slots.alarm.at <= now:
+            self.slots.alarm.at = self.next_deadline()
+
+    def next_deadline(self) -> float:
+        """Return when `due` will next have something to say; infinity for never."""
+        return min((pool.roster.next_deadline() for pool in self._all), default=math.inf)

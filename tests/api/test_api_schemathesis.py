@@ -1,0 +1,46 @@
+"""A1: what the running worker answers to generated requests is what its document says.
+
+Schemathesis reads /openapi.json, makes requests that fit it and requests that do not, follows its
+links from one operation to the next, and checks every answer: status, media type, headers, shape,
+that nothing without a token is let in, and that nothing is a fault of the server.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.rounds import rounds
+from tests.support.worker_process import WorkerProcess
+
+TOKEN = "a-token-for-everything"
+SETTINGS = {
+    "WORKER_TOKEN": TOKEN,
+    "QUEUE_SIZE": "100000",
+    "MAX_WORKERS": "1",
+    "VERA_SERVER__MAX_WAIT": "0.1",
+}
+SUMMARY = re.compile(r"^  ([0-9]+) generated, ([0-9]+) passed", re.MULTILINE)
+
+
+@rounds(3, 300)
+def test_the_server_does_what_its_document_says(
+    node: WorkerProcess, rounds: int, tmp_path: Path
+) -> None:
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
+        "run",
+        f"{node.url}/openapi.json",
+        f"--header=Authorization: Bearer {TOKEN}",
+        f"--max-examples={rounds}",
+        "--request-timeout=30",
+        "--seed=1",
+        "--no-color",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = SUMMARY.search(done.stdout)
+    assert summary, done.stdout
+    assert summary[1] == summary[2]
+    assert int(summary[1]) > 400

@@ -1,0 +1,111 @@
+"""TLS and client certificates, from the command line to the listener, and renewed by a reload."""
+
+import socket
+import ssl
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from tests.support.http_answers import connect
+from tests.support.tls_files import TlsFiles, tls_files
+from tests.support.worker_process import WorkerFailedError, WorkerProcess
+from vera_client import Client, WorkerUnreachable, tls_context
+from vera_client.lazy_group import LazyGroup
+from vera_supervisor.cli import HELP, VERBS
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> TlsFiles:
+    return tls_files(tmp_path)
+
+
+def settings(files: TlsFiles) -> dict[str, str]:
+    cert, key = files.cert("worker"), files.key("worker")
+    return {"VERA_SERVER__TLS_CERT": cert, "VERA_SERVER__TLS_KEY": key, "WORKER_TOKEN": "s3cret"}
+
+
+def name_of(context: ssl.SSLContext, connection: socket.socket) -> str:
+    """Return the common name in the certificate that the worker shows."""
+    with context.wrap_socket(connection, server_hostname="localhost") as secured:
+        assert secured.selected_alpn_protocol() in (None, "http/1.1")
+        certificate = secured.getpeercert()
+        assert certificate is not None
+        return str(dict(*certificate["subject"])["commonName"])  # type: ignore[misc,arg-type]
+
+
+def verb(*words: str) -> int:
+    return CliRunner().invoke(LazyGroup("vera-worker", lazy=VERBS, lines=HELP), words).exit_code
+
+
+def test_a_reload_renews_the_certificate_and_drops_no_connection(
+    tmp_path: Path, files: TlsFiles
+) -> None:
+    trust = tls_context(files.authority)
+    with WorkerProcess(tmp_path, **settings(files)) as node:
+        assert node.url.startswith("https://127.0.0.1:")
+        with httpx.Client(base_url=node.url, verify=trust, trust_env=False) as old:
+            old.headers["authorization"] = "Bearer s3cret"
+            body = {"payload": {"function": "noop"}}
+            submitted = old.post("/task/submit?wait=30", json=body).raise_for_status()
+            assert submitted.json()["status"] == "completed"
+            assert name_of(trust, connect(node.url)) == "worker"
+            files.install("client", "worker")
+            Path(files.key("worker")).write_bytes(Path(files.key("renewed")).read_bytes())
+            refused = old.post("/admin/reload")
+            assert refused.status_code == 422
+            assert "is not the key of the certificate" in refused.json()["detail"]
+            assert name_of(trust, connect(node.url)) == "worker", "the old one stays in force"
+            files.install("renewed", "worker")
+            assert old.post("/admin/reload").status_code == 200
+            stream = old._transport._pool.connections  # type: ignore[attr-defined]
+            assert len(stream) == 1, "all of it went over one connection"
+        assert name_of(trust, connect(node.url)) == "renewed"
+        assert node.terminate() == 0
+        assert "Traceback" not in node.log.read_text()
+
+
+def test_nothing_but_http_1_over_tls_is_spoken(tmp_path: Path, files: TlsFiles) -> None:
+    with WorkerProcess(tmp_path, **settings(files)) as node:
+        with connect(node.url) as plain:
+            plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"HTTP" not in plain.recv(1000)
+        with connect(node.url) as both:
+            http2 = tls_context(files.authority)
+            http2.set_alpn_protocols(["h2", "http/1.1"])
+            with http2.wrap_socket(both, server_hostname="localhost") as secured:
+                assert secured.selected_alpn_protocol() == "http/1.1"
+        with pytest.raises(WorkerUnreachable, match="certificate verify failed"):
+            Client(node.url, tls=tls_context()).health()
+        assert node.terminate() == 0
+        assert "Traceback" not in node.log.read_text()
+
+
+def test_a_client_must_show_a_certificate_where_authorities_are_named(
+    tmp_path: Path, files: TlsFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"VERA_SERVER__TLS_CLIENT_CA": files.authority}
+    with WorkerProcess(tmp_path, **settings(files), **named) as node:
+        monkeypatch.setenv("VERA_URL", node.url)
+        monkeypatch.setenv("VERA_CACERT", files.authority)
+        assert verb("health") == 1
+        cert = ("--cert", files.cert("client"), "--key", files.key("client"))
+        assert verb("health", *cert) == 0
+        assert verb("list", *cert) == 4, "a certificate is no token"
+        assert verb("list", *cert, "--token", "s3cret") == 0
+        assert verb("health", "--key", files.key("client")) == 2
+        assert verb("health", "--cert", "no-such-file") == 2
+        assert node.terminate() == 0
+        assert "Traceback" not in node.log.read_text()
+
+
+def test_a_fault_of_the_files_is_one_line_and_no_start(tmp_path: Path, files: TlsFiles) -> None:
+    Path(files.key("worker")).chmod(0o644)
+    with pytest.raises(WorkerFailedError) as failed:
+        WorkerProcess(tmp_path, **settings(files))
+    assert failed.value.status == 2
+    assert "is open to other users" in failed.value.log.splitlines()[-1]
+    assert "Traceback" not in failed.value.log
