@@ -24,11 +24,12 @@ from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_supervisor.waiting import Outlook
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Record, Task
+from vera_worker.tasks import Cause, Record, Task
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,10 @@ class Dispatcher:
         self._stepping = True
         try:
             while self._inbox:
-                for effect in self.scheduler.step(self._inbox.popleft(), self._clock.now()):
+                event = self._inbox.popleft()
+                if type(event) is ev.ExecutorLost:
+                    self._count_loss(event)
+                for effect in self.scheduler.step(event, self._clock.now()):
                     self._carry[type(effect)](effect)
         finally:
             self._stepping = False
@@ -300,6 +304,12 @@ class Dispatcher:
             self._note(Kind.QUEUED, task, Status.QUEUED, 0, position=effect.position)
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
+
+    def _count_loss(self, event: ev.ExecutorLost) -> None:
+        """Count an executor that is gone by what ended it, unless it was told to leave."""
+        slot = self.scheduler.slots.get(event.slot_id)
+        if slot is not None and slot.state is not SlotState.RETIRING:
+            self._metrics.executor_losses[slot.why or Cause.CRASHED] += 1
 
     def _set_timer(self) -> None:
         when = self.scheduler.next_wakeup()

@@ -23,6 +23,17 @@ from vera_worker.tasks import Cause, Priority
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600)
 
 
+#: What an executor can be lost to: its own death, and what it is killed for.
+LOSSES: Final = (
+    Cause.CRASHED,
+    Cause.TIMEOUT,
+    Cause.MEMORY,
+    Cause.CANCELLED,
+    Cause.EXPIRED,
+    Cause.INTERRUPTED,
+)
+
+
 class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     """How things stand at one moment."""
 
@@ -71,7 +82,7 @@ class Metrics:
         self.cancelled = 0
         self.requeues = 0
         self.refusals: Counter[Refusal] = Counter()
-        self.executor_losses: Counter[str] = Counter()
+        self.executor_losses: Counter[Cause] = Counter()
         self._run_seconds = 0.0
         self._runs = 0
         self.commit_seconds = Distribution()
@@ -131,7 +142,7 @@ class _Snapshot(Collector):
             "executor_restarts",
             "Executors that were lost and replaced.",
             "cause",
-            metrics.executor_losses,
+            {c: metrics.executor_losses[c] for c in LOSSES},
         )
         yield _histograms(
             "task_duration_seconds",

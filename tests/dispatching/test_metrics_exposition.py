@@ -82,7 +82,7 @@ def metrics() -> Metrics:
     metrics.ended(end(Status.FAILED, cause=Cause.TIMEOUT, priority=Priority.LOW))
     metrics.ended(end(Status.CANCELLED, waited_s=None, ran_s=None))
     metrics.refusals[Refusal.QUEUE_FULL] += 5
-    metrics.executor_losses["SIGKILL"] += 1
+    metrics.executor_losses[Cause.CRASHED] += 1
     metrics.commit_seconds.observe(0.004)
     return metrics
 
