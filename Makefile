@@ -26,7 +26,7 @@ lint: $(READY)
 
 unit: $(READY)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0
 	-$(BIN)/coverage combine --quiet  # processes killed by tests leave torn files: those are skipped
 	$(BIN)/coverage report
 

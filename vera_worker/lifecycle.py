@@ -31,6 +31,10 @@ class Move(StrEnum):
     CANCEL = "cancel"
 
 
+# By these names as well: to look a member up in its class costs five times as much.
+QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED = Status
+START, REQUEUE, COMPLETE, FAIL, CANCEL = Move
+
 MOVES: Final[dict[Status, dict[Move, Status]]] = {
     Status.QUEUED: {
         Move.START: Status.RUNNING,

@@ -132,6 +132,8 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     retries: int = 0
     crashes: int = 0
+    #: How many of its function's steps of memory were not enough.
+    memory_tiers: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):

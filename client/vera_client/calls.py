@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from time import time
 from typing import Any, Final, Generic, TypedDict, TypeVar
 from urllib.parse import quote
-from uuid import uuid4
 
 import msgspec
 
@@ -20,6 +20,7 @@ from vera_client.answers import (
     as_text,
 )
 from vera_client.records import Cancelled, Function, Functions, Health, Page, TaskRecord
+from vera_worker.task_ids import new_id
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ def _described(
     """Return a submission; with an id made here, so that a lost answer can be asked for again."""
     said = {name: value for name, value in options.items() if value is not None}
     payload = {"function": function, "args": args, "kwargs": kwargs or {}}
-    return {"task_id": str(uuid4()), "payload": payload} | said
+    return {"task_id": new_id(time()), "payload": payload} | said
 
 
 def retry(task_id: str) -> Call[TaskRecord]:

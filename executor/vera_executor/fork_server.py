@@ -1,4 +1,4 @@
-"""The fork server: parent and guardian of all executors.
+"""The fork server: parent and guardian of all executors of one generation.
 
 multiprocessing's fork server imports this module once, before it forks the first executor. Here it
 imports the task modules, so that every executor starts with them loaded, and takes on a second
@@ -11,14 +11,26 @@ import atexit
 import importlib
 import multiprocessing.forkserver
 import os
+import signal
+import sys
+import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from vera_worker import process_tree
 
 #: Names of the modules to import here, comma-separated; the launcher sets it for the server alone.
 PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
+#: Where they are looked for, as in PYTHONPATH. multiprocessing tells a server before Python 3.12
+#: nothing of that, and each executor would import for itself what is on the disk by then.
+PATH_VARIABLE: Final = "_VERA_PATH"
+
+#: Seconds between two looks whether the supervisor is still there, while modules are imported.
+_ASK_S: Final = 0.2
+#: Seconds that the exit functions of task modules may take.
+_LEAVE_S: Final = 1
 
 #: The fork server's pid, known to every executor that it forks.
 PID: Final = os.getpid()
@@ -26,18 +38,53 @@ PID: Final = os.getpid()
 
 def _install() -> None:
     process_tree.become_subreaper()
-    atexit.register(_kill_everyone)
+    # Those of `atexit` come only after all threads have ended, which those of task modules may not.
+    threading._register_atexit(_leave)  # type: ignore[attr-defined] # noqa: SLF001
     # Orphans of dead executors become our children and are reaped as "unexpected": they are not.
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
-    for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
-        # An executor imports it again and reports what is wrong.
-        with suppress(BaseException):
-            importlib.import_module(module)
+    path = os.environ.pop(PATH_VARIABLE, None)
+    if path is not None:
+        sys.path[:] = path.split(os.pathsep)
+    with _watch_over_the_supervisor():
+        for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
+            # An executor imports it again and reports what is wrong.
+            with suppress(BaseException):
+                importlib.import_module(module)
 
 
-def _kill_everyone() -> None:
-    if os.getpid() == PID:  # and not in a process that a task forked
-        process_tree.kill_descendants(PID)
+@contextmanager
+def _watch_over_the_supervisor() -> Iterator[None]:
+    """While modules are imported, and nobody reads the pipe, ask whether the supervisor is there.
+
+    The thread that asks has ended before the first fork.
+    """
+    supervisor, done = os.getppid(), threading.Event()
+
+    def ask() -> None:
+        while not done.wait(_ASK_S):
+            if os.getppid() != supervisor:
+                process_tree.kill_descendants(PID)
+                os._exit(1)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _leave() -> None:
+    """The supervisor is gone, or wants us to go."""
+    if os.getpid() != PID:  # a process that a task forked
+        return
+    process_tree.kill_descendants(PID)
+    # Whatever the exit functions of task modules do, it will not keep this process here.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(_LEAVE_S)
+    atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter would wait for threads first
+    os._exit(0)
 
 
 def leave_to_the_server() -> None:

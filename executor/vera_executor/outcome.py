@@ -1,5 +1,6 @@
 """One attempt: decode the arguments, call the function, encode what became of it."""
 
+import errno
 import inspect
 import resource
 import time
@@ -22,6 +23,9 @@ class _Call(msgspec.Struct):
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
 
+
+#: What a system call says that may not have the memory which it is to write to.
+_ERRORS_OF_SHORTAGE: Final = frozenset({errno.ENOMEM, errno.EFAULT})
 
 _decode_call: Final = msgspec.json.Decoder(_Call).decode
 _encode_result: Final = msgspec.json.Encoder().encode
@@ -47,11 +51,8 @@ def attempt(
     except _Unserialisable as error:
         cause, name, trace = Cause.UNSERIALISABLE_RESULT, error.name, ""
         message = telling.message(error)
-    except MemoryError as error:
-        cause, name = _cause_of_shortage(assign), type(error).__name__
-        message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
     except BaseException as error:  # noqa: BLE001 - sys.exit() ends the task, not the executor
-        cause, name = Cause.EXCEPTION, type(error).__name__
+        cause, name = _cause(error, assign), type(error).__name__
         message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
     else:
         return Returned(assign.task_id, assign.attempt, result)
@@ -67,8 +68,12 @@ def attempt(
     )
 
 
-def _cause_of_shortage(assign: Assign) -> Cause:
-    return Cause.EXCEPTION if assign.memory_bytes is None else Cause.MEMORY
+def _cause(error: BaseException, assign: Assign) -> Cause:
+    """Return whether it was refused memory, as it may be if that is limited."""
+    short = isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno in _ERRORS_OF_SHORTAGE
+    )
+    return Cause.MEMORY if short and assign.memory_bytes is not None else Cause.EXCEPTION
 
 
 def _finish(coroutine: Any) -> Any:

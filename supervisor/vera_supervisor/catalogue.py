@@ -90,9 +90,10 @@ class Catalogue:
         }
 
     @property
-    def memory(self) -> dict[str, int]:
-        """How many bytes an attempt may use, by the functions for which that is said."""
-        return {f.info.name: f.limits.memory for f in self if f.limits.memory is not None}
+    def memory(self) -> dict[str, tuple[int, ...]]:
+        """How many bytes attempts may use, by the functions for which that is said."""
+        tiers = {f.info.name: memory_tiers(f.limits.memory, f.limits.memory_tiers) for f in self}
+        return {name: some for name, some in tiers.items() if some}
 
     @property
     def alone(self) -> frozenset[str]:
@@ -114,6 +115,11 @@ class Catalogue:
     def at_most_once(self) -> frozenset[str]:
         """Names of the functions that must never be started twice."""
         return frozenset(f.info.name for f in self if not f.info.options.idempotent)
+
+
+def memory_tiers(memory: int | None, tiers: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return what attempts may use, one after the other, of the two ways to say it."""
+    return tiers or (() if memory is None else (memory,))
 
 
 def _first(asked: T | None, limit: T | None, usual: T) -> T:

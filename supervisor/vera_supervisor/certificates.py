@@ -22,10 +22,14 @@ def over_memory(
 ) -> Failure:
     """Return the certificate of an attempt that used more memory than it might."""
     limit_mb = limit_bytes / _MIB
+    if peak_mb > limit_mb:
+        message = f"it used {peak_mb:g} MiB of memory, more than its limit of {limit_mb:g} MiB"
+    else:  # the kernel did not let it
+        message = f"it needed more memory than its limit of {limit_mb:g} MiB"
     return replace(
         seen or Failure(cause=Cause.MEMORY, message=""),
         cause=Cause.MEMORY,
-        message=f"it used {peak_mb:g} MiB of memory, more than its limit of {limit_mb:g} MiB",
+        message=message,
         limit_mb=limit_mb,
         peak_memory_mb=peak_mb,
         duration_s=duration_s,

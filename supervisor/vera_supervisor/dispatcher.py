@@ -24,16 +24,17 @@ from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_supervisor.waiting import Outlook
 from vera_worker.fault_points import FaultPoint, reach
-from vera_worker.lifecycle import Status
-from vera_worker.tasks import Cause, Record, Task
+from vera_worker.lifecycle import QUEUED, RUNNING, Status
+from vera_worker.tasks import Failure, Progress, Record, Task
 
 log = logging.getLogger(__name__)
 
 Answer: TypeAlias = fx.Accept | fx.Refuse
+
+_QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 
 #: Who waits for room in a full queue is woken when this part of it is free, so that it need not
 #: wake for each single task.
@@ -76,7 +77,8 @@ class Dispatcher:
         self._starts: dict[str, float] = {}
         #: How tasks ended that somebody waits for, until that is stored.
         self._ends: dict[str, Record] = {}
-        self._idle = asyncio.Event()
+        #: Set when no task runs any more; None while nobody waits for that.
+        self._idle: asyncio.Event | None = None
         #: Set when the queue has room again; None while nobody waits for that.
         self._roomy: asyncio.Event | None = None
         self._carry: dict[type, Callable[[Any], None]] = {
@@ -117,22 +119,23 @@ class Dispatcher:
         """Let the scheduler know of `event`, and do all that follows from it."""
         if self._closed:
             return
-        self._inbox.append(event)
+        inbox = self._inbox
+        inbox.append(event)
         if self._stepping:
             return  # an effect of the step under way led here
         self._stepping = True
+        scheduler, carry, now = self.scheduler, self._carry, self._clock.now
         try:
-            while self._inbox:
-                event = self._inbox.popleft()
-                if type(event) is ev.ExecutorLost:
-                    self._count_loss(event)
-                for effect in self.scheduler.step(event, self._clock.now()):
-                    self._carry[type(effect)](effect)
+            while inbox:
+                for effect in scheduler.step(inbox.popleft(), now()):
+                    carry[type(effect)](effect)
         finally:
             self._stepping = False
-        self._set_timer()
-        if not self.scheduler.running:
+        if scheduler.alarm.at < self._timer_at:
+            self._set_timer(scheduler.alarm.at)
+        if self._idle is not None and not scheduler.running:
             self._idle.set()
+            self._idle = None
         if self._roomy is not None and self.has_room(_WORTH_WAKING_FOR):
             self._roomy.set()
             self._roomy = None
@@ -276,22 +279,24 @@ class Dispatcher:
         """Start nothing more, wait for what runs, put back what runs after `timeout_s`."""
         self.post(ev.DrainAsked())
         reach(FaultPoint.DRAIN_BEGUN)
-        if self.scheduler.running:
-            self._idle.clear()
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._idle.wait()
-            except TimeoutError:
-                log.warning("%d tasks still run: they are put back", self.scheduler.running)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._rest()
+        except TimeoutError:
+            log.warning("%d tasks still run: they are put back", self.scheduler.running)
         await self.interrupt()
 
     async def interrupt(self) -> None:
         """Kill all executors and put their tasks back; returns when no task runs."""
-        if self.scheduler.running:
-            self._idle.clear()
         self.post(ev.InterruptAsked())
         reach(FaultPoint.INTERRUPTED)
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Return when no task runs."""
         if self.scheduler.running:
+            if self._idle is None:
+                self._idle = asyncio.Event()
             await self._idle.wait()
 
     def _answer(self, effect: Answer) -> None:
@@ -300,24 +305,15 @@ class Dispatcher:
                 return  # whoever asked to cancel reads the record instead
             self._metrics.refusals[effect.refusal] += 1
         elif not effect.known:
-            task = self._task(effect.task_id)
-            self._note(Kind.QUEUED, task, Status.QUEUED, 0, position=effect.position)
+            self._note(_QUEUED, self._task(effect.task_id), QUEUED, 0, position=effect.position)
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
 
-    def _count_loss(self, event: ev.ExecutorLost) -> None:
-        """Count an executor that is gone by what ended it, unless it was told to leave."""
-        slot = self.scheduler.slots.get(event.slot_id)
-        if slot is not None and slot.state is not SlotState.RETIRING:
-            self._metrics.executor_losses[slot.why or Cause.CRASHED] += 1
-
-    def _set_timer(self) -> None:
-        when = self.scheduler.next_wakeup()
-        if when < self._timer_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._clock.call_at(when, self._time_passed)
-            self._timer_at = when
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_at(when, self._time_passed)
+        self._timer_at = when
 
     def _time_passed(self) -> None:
         self._timer, self._timer_at = None, math.inf
@@ -339,7 +335,7 @@ class Dispatcher:
         self.drain_rate.note()
         at = self._starts[effect.task_id] = self._clock.wall()
         self._store.start(effect, at, partial(self._started, effect))
-        self._note(Kind.STARTED, self._task(effect.task_id), Status.RUNNING, effect.attempt)
+        self._note(_STARTED, self._task(effect.task_id), RUNNING, effect.attempt)
         reach(FaultPoint.START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
@@ -350,7 +346,7 @@ class Dispatcher:
         self._metrics.requeues += 1
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
-        self._note(Kind.REQUEUED, task, Status.QUEUED, effect.attempt, failure=failure)
+        self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)
         self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
@@ -376,18 +372,28 @@ class Dispatcher:
         self._metrics.ended(effect)
         task_id = effect.task.task_id
         self._starts.pop(task_id, None)
-        failure = in_short(effect.failure)
-        self._note(Kind.ENDED, effect.task, effect.status, effect.attempt, failure=failure)
+        failure = None if effect.failure is None else in_short(effect.failure)
+        self._note(_ENDED, effect.task, effect.status, effect.attempt, failure=failure)
         self.journal.ended(task_id, self._ends.pop(task_id, None))
 
     def _report(self, effect: fx.Report) -> None:
         progress = effect.progress
-        self._note(Kind.PROGRESS, effect.task, Status.RUNNING, effect.attempt, progress=progress)
+        self._note(Kind.PROGRESS, effect.task, RUNNING, effect.attempt, progress=progress)
 
-    def _note(self, kind: Kind, task: Task, status: Status, attempt: int, **more: Any) -> None:
-        at = self._clock.wall()
+    def _note(
+        self,
+        kind: Kind,
+        task: Task,
+        status: Status,
+        attempt: int,
+        *,
+        position: int | None = None,
+        progress: Progress | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        at, task_id, function = self._clock.wall(), task.task_id, task.function
         self.journal.feed.add(
-            TaskEvent(kind, task.task_id, task.function, at, status, attempt, **more)
+            TaskEvent(kind, task_id, function, at, status, attempt, position, progress, failure)
         )
 
     def _task(self, task_id: str) -> Task:

@@ -84,6 +84,8 @@ class ExecutorLost(_Event, frozen=True):
     signal: str | None = None
     output: bytes = b""
     stack: str | None = None
+    #: What its task used, if the kernel killed it for that.
+    excess_bytes: int | None = None
 
 
 class MemoryExceeded(_Event, frozen=True):

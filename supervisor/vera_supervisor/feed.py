@@ -52,10 +52,8 @@ class Numbered(msgspec.Struct, frozen=True, gc=False):
     event: TaskEvent
 
 
-def in_short(failure: Failure | None) -> Failure | None:
+def in_short(failure: Failure) -> Failure:
     """Return what fits into an event."""
-    if failure is None:
-        return None
     return Failure(cause=failure.cause, message=failure.message, type=failure.type)
 
 

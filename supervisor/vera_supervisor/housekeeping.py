@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import anyio
+import anyio.to_thread
 
 from vera_supervisor import events as ev
 from vera_supervisor.admission import Load
@@ -13,6 +14,7 @@ from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool import fork_servers
 from vera_supervisor.reservations import Capacity
 from vera_supervisor.store.protocol import Store
 
@@ -83,11 +85,11 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         await anyio.sleep(interval_s)
 
 
-async def bury_strangers(bury: Callable[[], None]) -> None:
+async def bury_strangers() -> None:
     """Reap, as the first process of a container, every orphan in it, for ever."""
     while os.getpid() == 1:
         await anyio.sleep(BURY_INTERVAL_S)
-        bury()
+        await anyio.to_thread.run_sync(fork_servers.bury_strangers)
 
 
 async def prune(store: Store, clock: Clock) -> None:

@@ -5,7 +5,7 @@ tasks keep their places, and others go past them. Pure.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.priority_queue import PriorityQueue
@@ -23,10 +23,6 @@ class Group(NamedTuple):
     choosy: bool
 
 
-#: The group of those that nothing but the want of an executor holds back: none.
-_ALL: Final = Group(None, reserves=False, choosy=False)
-
-
 class Line:
     """The tasks before one pool; `is_held` says of a group that more executors would not help."""
 
@@ -39,17 +35,17 @@ class Line:
         self.unused_awaited = False
         self._is_held = is_held
 
-    def push(self, live: LiveTask, arrived_at: float, group: Group) -> None:
-        """Put a task behind those that arrived before."""
+    def push(self, live: LiveTask, arrived_at: float, group: Group | None) -> None:
+        """Put a task behind those that arrived before; most are of no group."""
         rank = RANK[live.task.priority]
         live.key = live.place = self.queue.push(live, rank, arrived_at, self._known(group))
 
-    def put_back(self, live: LiveTask, group: Group) -> None:
+    def put_back(self, live: LiveTask, group: Group | None) -> None:
         """Put a task where it was last."""
         rank = RANK[live.task.priority]
         live.key = self.queue.put_back(live, rank, live.place, self._known(group))
 
-    def remove(self, live: LiveTask, group: Group) -> None:
+    def remove(self, live: LiveTask, group: Group | None) -> None:
         """Take a task out, wherever in the line it is."""
         assert live.key is not None, live
         self.queue.remove(RANK[live.task.priority], live.key, self._known(group))
@@ -75,10 +71,8 @@ class Line:
             if function is None or group.function == function:
                 self._open_or_close(group)
 
-    def _known(self, group: Group) -> Group | None:
-        if group == _ALL:
-            return None
-        if group not in self.groups:
+    def _known(self, group: Group | None) -> Group | None:
+        if group is not None and group not in self.groups:
             self.groups.add(group)
             self._open_or_close(group)
         return group

@@ -17,21 +17,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from vera_supervisor.effects import Announce, Refusal
-from vera_worker.lifecycle import Status
+from vera_worker.lifecycle import CANCELLED, COMPLETED
 from vera_worker.tasks import Cause, Priority
 
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600)
-
-
-#: What an executor can be lost to: its own death, and what it is killed for.
-LOSSES: Final = (
-    Cause.CRASHED,
-    Cause.TIMEOUT,
-    Cause.MEMORY,
-    Cause.CANCELLED,
-    Cause.EXPIRED,
-    Cause.INTERRUPTED,
-)
 
 
 class Gauges(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +31,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: Mapping[str, int]
     #: By state.
     executors: Mapping[str, int]
+    #: How many were lost since the start, by what ended them.
+    executor_losses: Mapping[str, int]
     #: By pool and state.
     pool_executors: Mapping[tuple[str, str], int]
     #: By pool.
@@ -67,6 +58,11 @@ class Distribution:
         self._counts[bisect_left(_SECONDS, seconds)] += 1
         self.total += seconds
 
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self._counts)
+
     def cumulative(self) -> list[tuple[str, float]]:
         """Return how many values are at most as large as each bound."""
         bounds = [*map(str, _SECONDS), "+Inf"]
@@ -82,9 +78,6 @@ class Metrics:
         self.cancelled = 0
         self.requeues = 0
         self.refusals: Counter[Refusal] = Counter()
-        self.executor_losses: Counter[Cause] = Counter()
-        self._run_seconds = 0.0
-        self._runs = 0
         self.commit_seconds = Distribution()
         self.run_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
         self.wait_seconds: dict[str, Distribution] = {
@@ -94,23 +87,22 @@ class Metrics:
     @property
     def average_execution_time_s(self) -> float:
         """Mean time from start to end of the tasks that ran to an end; 0 before the first."""
-        return self._run_seconds / self._runs if self._runs else 0.0
+        runs = sum(run.count for run in self.run_seconds.values())
+        return sum(run.total for run in self.run_seconds.values()) / runs if runs else 0.0
 
     def ended(self, end: Announce) -> None:
         """A task has ended."""
-        if end.status is Status.COMPLETED:
+        if end.status is COMPLETED:
             self.completed += 1
-        elif end.status is Status.CANCELLED:
+        elif end.status is CANCELLED:
             self.cancelled += 1
         else:
             assert end.failure is not None, end
             self.failed[end.failure.cause] += 1
-        if end.ran_s is None or end.waited_s is None:
-            return
-        self._run_seconds += end.ran_s
-        self._runs += 1
-        self.wait_seconds[end.task.priority].observe(end.waited_s)
-        self.run_seconds[end.task.function].observe(end.ran_s)
+        task, waited_s, ran_s = end.task, end.waited_s, end.ran_s
+        if ran_s is not None and waited_s is not None:
+            self.wait_seconds[task.priority].observe(waited_s)
+            self.run_seconds[task.function].observe(ran_s)
 
 
 class _Snapshot(Collector):
@@ -142,7 +134,7 @@ class _Snapshot(Collector):
             "executor_restarts",
             "Executors that were lost and replaced.",
             "cause",
-            {c: metrics.executor_losses[c] for c in LOSSES},
+            now.executor_losses,
         )
         yield _histograms(
             "task_duration_seconds",

@@ -72,14 +72,14 @@ class Pools:
             name: Pool(name, lines[name], Roster(policy.size, policy.limits, self.slots, name))
             for name, policy in policies.items()
         }
-        self._all = list(self.by_name.values())
-        self._only = self._all[0] if len(self._all) == 1 else None
+        self.all = list(self.by_name.values())
+        self._only = self.all[0] if len(self.all) == 1 else None
 
     def __iter__(self) -> Iterator[Pool]:
-        return iter(self._all)
+        return iter(self.all)
 
     def __repr__(self) -> str:
-        return f"<Pools {', '.join(map(repr, self._all))}>"
+        return f"<Pools {', '.join(map(repr, self.all))}>"
 
     @property
     def default(self) -> Pool:
@@ -91,12 +91,12 @@ class Pools:
         only = self._only
         if only is not None:  # the usual case
             return only if only.queue.ready and only.roster.idle else None
-        able = [pool for pool in self._all if pool.queue.ready and pool.roster.idle]
+        able = [pool for pool in self.all if pool.queue.ready and pool.roster.idle]
         return min(able, key=lambda pool: pool.queue.head()) if able else None
 
     def obey(self, policies: Mapping[str, PoolPolicy]) -> None:
         """Have the executors of each pool be as many as it says from now on."""
-        for pool in self._all:
+        for pool in self.all:
             pool.roster.size = policies[pool.name].size
 
     def roster_of(self, slot: Slot) -> Roster:
@@ -106,13 +106,13 @@ class Pools:
     def due(self, now: float) -> list[Effect]:
         """Return what the deadlines that have passed call for."""
         effects: list[Effect] = []
-        for pool in self._all:
+        for pool in self.all:
             effects += pool.roster.shrink(now) + pool.roster.due(now)
         return effects
 
     def given_up(self, now: float) -> list[Slot]:
         """Return the slots whose killed process does not vanish."""
-        return [slot for pool in self._all for slot in pool.roster.given_up(now)]
+        return [slot for pool in self.all for slot in pool.roster.given_up(now)]
 
     def reset_alarm(self, now: float) -> None:
         """Set the alarm to the nearest deadline there is, if it has rung."""
@@ -121,4 +121,4 @@ class Pools:
 
     def next_deadline(self) -> float:
         """Return when `due` will next have something to say; infinity for never."""
-        return min((pool.roster.next_deadline() for pool in self._all), default=math.inf)
+        return min((pool.roster.next_deadline() for pool in self.all), default=math.inf)

@@ -10,7 +10,7 @@ The cost of a pop grows with the number of groups, not with that of the items pa
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -70,8 +70,8 @@ class PriorityQueue(Generic[T]):
         line.length -= 1
         self.length -= 1
         self.ready -= 1
-        lane = line.lanes[line.first(self._step_s)]
-        return lane.take(lane.head)
+        rank = line.first(self._step_s)
+        return line.take(rank, line.lanes[rank].head)
 
     def peek(self) -> T:
         """Return the first item that may go, and leave it; raise IndexError when there is none."""
@@ -94,7 +94,7 @@ class PriorityQueue(Generic[T]):
     def remove(self, rank: int, key: float, group: Hashable | None = None) -> T:
         """Take out the item of that class and key; raise KeyError when it is not there."""
         line = self._ungrouped if group is None else self._line(group)
-        item = line.lanes[rank].remove(key)
+        item = line.take(rank, line.lanes[rank].index(key))
         line.length -= 1
         self.length -= 1
         if not line.closed:
@@ -145,7 +145,7 @@ class PriorityQueue(Generic[T]):
         self.length += 1
         if not line.closed:
             self.ready += 1
-        return line.lanes[rank]
+        return line.use(rank)
 
     def _line(self, group: Hashable) -> "_Line[T]":
         line = self._groups.get(group)
@@ -170,27 +170,35 @@ class PriorityQueue(Generic[T]):
 class _Line(Generic[T]):
     """The items of one group: a lane for each class."""
 
-    __slots__ = ("closed", "lanes", "length")
+    __slots__ = ("closed", "lanes", "length", "used")
 
     def __init__(self, classes: int) -> None:
         self.lanes: list[_Lane[T]] = [_Lane() for _ in range(classes)]
+        #: The classes of which there are items, most urgent first; most of the time it is one.
+        self.used: list[int] = []
         self.length = 0
         self.closed = False
 
+    def use(self, rank: int) -> "_Lane[T]":
+        """Return the lane of a class, into which an item is to be put."""
+        lane = self.lanes[rank]
+        if not lane.keys:
+            insort(self.used, rank)
+        return lane
+
+    def take(self, rank: int, index: int) -> T:
+        """Take an item out of the lane of a class."""
+        lane = self.lanes[rank]
+        item = lane.take(index)
+        if not lane.keys:
+            self.used.remove(rank)
+        return item
+
     def first(self, step_s: float) -> int:
         """Return the class of the first item; there must be one."""
-        best, best_key = -1, math.inf
-        rank = -1
-        for lane in self.lanes:  # most urgent first, so it wins among equals
-            rank += 1
-            if not lane.keys:
-                continue
-            if step_s == 0:
-                return rank
-            key = lane.keys[lane.head]
-            if key < best_key:
-                best, best_key = rank, key
-        return best
+        if len(self.used) == 1 or step_s == 0:
+            return self.used[0]
+        return min(self.used, key=lambda rank: self.lanes[rank].first_key())
 
     def head(self, step_s: float) -> tuple[float, float]:
         """Return what the first item is compared by with those of other lines."""
@@ -200,11 +208,9 @@ class _Line(Generic[T]):
 
     def ahead(self, rank: int, key: float, step_s: float) -> int:
         """Return how many items go before one of that class and key."""
-        ahead, other = 0, -1
-        for lane in self.lanes:
-            other += 1
-            if not lane.keys:
-                continue
+        ahead = 0
+        for other in self.used:
+            lane = self.lanes[other]
             if other == rank:
                 ahead += bisect_left(lane.keys, key, lane.head) - lane.head
             elif step_s == 0:
@@ -247,11 +253,11 @@ class _Lane(Generic[T]):
     def first(self) -> T:
         return self._items[self.head]
 
-    def remove(self, key: float) -> T:
+    def index(self, key: float) -> int:
         index = bisect_left(self.keys, key, self.head)
         if index == len(self.keys) or self.keys[index] != key:
             raise KeyError(key)
-        return self.take(index)
+        return index
 
     def take(self, index: int) -> T:
         item = self._items[index]

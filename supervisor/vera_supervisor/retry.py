@@ -19,12 +19,19 @@ _LOSSES: Final = frozenset({Cause.CRASHED, Cause.WORKER_LOST})
 
 
 def delay_before_next(
-    cause: Cause, task: Task, spent: Spent, crash_retries: int, rng: Random
+    cause: Cause,
+    task: Task,
+    spent: Spent,
+    crash_retries: int,
+    rng: Random,
+    *,
+    memory_tiers: int = 1,
 ) -> tuple[float, Spent] | None:
     """Return the seconds to wait before the next attempt and what is spent then; None: give up.
 
-    Running out of memory, a result that cannot be sent and a cancellation are final; an
-    interruption by the worker costs nothing.
+    Running out of memory is final where there is no higher limit to try, of `memory_tiers` in all;
+    a result that cannot be sent and a cancellation always are. An interruption by the worker costs
+    nothing.
     """
     if cause is Cause.INTERRUPTED:
         return 0.0, spent
@@ -34,6 +41,8 @@ def delay_before_next(
     if cause in _LOSSES and spent.crashes < crash_retries:
         spent = replace(spent, crashes=spent.crashes + 1)
         return _backoff(CRASH_DELAY_S, spent.crashes, rng), spent
+    if cause is Cause.MEMORY and spent.memory_tiers + 1 < memory_tiers:
+        return 0.0, replace(spent, memory_tiers=spent.memory_tiers + 1)
     return None
 
 

@@ -70,12 +70,6 @@ class Roster:
         return count(self)
 
     @property
-    def overfull(self) -> bool:
-        """Whether there are more executors than there may be, as after a change of the maximum."""
-        most = self.size.max_workers
-        return self.count > most and self._staying() > most
-
-    @property
     def failed_starts(self) -> int:
         """How many executors in a row died before they were ready."""
         return self._failed_starts
@@ -91,9 +85,17 @@ class Roster:
                 return self.idle.pop(index)
         return None
 
-    def is_worn(self, slot: Slot) -> bool:
-        """Return whether an executor has had as many tasks as it may have."""
-        return 0 < self.size.max_tasks <= slot.tasks
+    @property
+    def overfull(self) -> bool:
+        """Whether there are more executors than there may be, as after a change of the maximum."""
+        most = self.size.max_workers
+        return self.count > most and self._staying() > most
+
+    def keeps(self, slot: Slot) -> bool:
+        """Return whether an executor may have another task: not one too many, and not too many."""
+        size = self.size
+        worn = 0 < size.max_tasks <= slot.tasks
+        return not worn and (self.count <= size.max_workers or not self.overfull)
 
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
@@ -101,7 +103,8 @@ class Roster:
         self.slots.last_sign_of_life = now
         slot.rest(now, self.limits)
         self.idle.append(slot)
-        self._expect_farewell(slot)
+        if self.count > self.size.min_workers:
+            self._expect_farewell(slot)
 
     def answered(self, slot: Slot, now: float) -> None:
         """`slot` passed its self-check."""
@@ -172,8 +175,7 @@ class Roster:
 
     def _expect_farewell(self, slot: Slot) -> None:
         """Have `shrink` called when an idle slot has been idle for too long."""
-        if self.count > self.size.min_workers:
-            self.alarm.set(slot.idle_since + self.size.idle_timeout_s)
+        self.alarm.set(slot.idle_since + self.size.idle_timeout_s)
 
     def _staying(self) -> int:
         return sum(s.state not in (SlotState.RETIRING, SlotState.KILLING) for s in self)
@@ -184,7 +186,7 @@ class Roster:
         self._slots[slot.slot_id] = slot
         self.slots.add(slot)
         self.count += 1
-        if self.idle:
+        if self.idle and self.count > self.size.min_workers:
             self._expect_farewell(self.idle[0])
         return Launch(slot.slot_id, self.pool, seat)
 

@@ -11,7 +11,7 @@ A task lives here from its submission until its end is stored:
 Only what the store has confirmed is told to clients: that a task is accepted, and how it ended.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
@@ -52,12 +52,25 @@ from vera_supervisor.retry import delay_before_next
 from vera_supervisor.roster import Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
-from vera_worker.lifecycle import Move, Status, after
-from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Task
+from vera_worker.lifecycle import (
+    CANCEL,
+    COMPLETE,
+    FAIL,
+    FAILED,
+    QUEUED,
+    REQUEUE,
+    RUNNING,
+    START,
+    Move,
+    Status,
+    after,
+)
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Spent, Task
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
 _MIB: Final = 1024 * 1024
+_NOTHING_SPENT: Final = Spent()
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,9 +95,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     alone: frozenset[str] = frozenset()
     #: How attempts are confined, by those of them for which they are.
     sandboxes: Mapping[str, Sandbox] = {}
-    #: Bytes that an attempt may use with all its processes: in general, and by function.
-    task_memory: int | None = None
-    memory: Mapping[str, int] = {}
+    #: Bytes that an attempt may use with all its processes: in general, and by function. Of several
+    #: numbers each is for the attempt after one that needed more; none: no limit.
+    task_memory: tuple[int, ...] = ()
+    memory: Mapping[str, tuple[int, ...]] = {}
     #: The functions that the executors offer; None while that is not known.
     functions: frozenset[str] | None = None
 
@@ -93,12 +107,27 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         """All pools by name."""
         return {DEFAULT_POOL: PoolPolicy(size=self.size, limits=self.limits), **self.pools}
 
-    def memory_bytes(self, task: Task) -> int | None:
-        """Return what an attempt of that task may use; None: no limit."""
+    def memory_tiers(self, task: Task) -> tuple[int, ...]:
+        """Return what attempts of that task may use, one after the other; none: no limit."""
         need = task.requirements
         if need is not None and need.memory_mb is not None:
-            return int(need.memory_mb * _MIB)
+            return (int(need.memory_mb * _MIB),)
         return self.memory.get(task.function, self.task_memory)
+
+    def memory_bytes(self, task: Task, spent: Spent = _NOTHING_SPENT) -> int | None:
+        """Return what the next attempt of a task may use that has spent so much; None: no limit."""
+        tiers = self.memory_tiers(task)
+        return tiers[min(spent.memory_tiers, len(tiers) - 1)] if tiers else None
+
+
+#: What an executor can be lost to: its own death, and what it is killed for.
+LOSSES: Final = (
+    Cause.CRASHED,
+    Cause.TIMEOUT,
+    Cause.MEMORY,
+    Cause.CANCELLED,
+    Cause.INTERRUPTED,
+)
 
 
 class Scheduler:
@@ -110,6 +139,8 @@ class Scheduler:
         self.pools = Pools(pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
+        #: Rings no later than TimePassed will next be of use; read after every event.
+        self.alarm = self.slots.alarm
         self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}
         #: How many tasks run now.
@@ -121,6 +152,8 @@ class Scheduler:
         self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
+        #: Executors that are gone without having been told to leave, by what ended them.
+        self.losses: Counter[Cause] = Counter()
         self._rng = rng
         self._unsaved: deque[tuple[float, RequeueTask | FinishTask]] = deque()
         #: While tasks of an earlier run are taken up.
@@ -149,10 +182,12 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
-        held = self._held
-        if not held:
-            self._dispatch(effects, now)
-        for pool in self.pools:
+        held, pools = self.draining or self._recovery is not None, self.pools.all
+        for pool in pools:
+            if pool.queue.ready and pool.roster.idle and not held:
+                self._dispatch(effects, now)
+                break
+        for pool in pools:
             roster = pool.roster
             if pool.line.unused_awaited and not held:
                 effects += pool.make_way(now)
@@ -171,11 +206,6 @@ class Scheduler:
         self.admission.ceilings = policy.ceilings
         self.pools.obey(policy.all_pools)
 
-    @property
-    def _held(self) -> bool:
-        """Whether nothing may start now."""
-        return self.draining or self.recovering
-
     # What others may read.
 
     @property
@@ -189,7 +219,7 @@ class Scheduler:
 
     def blocked_by(self, live: LiveTask) -> Blocked | None:
         """Return what keeps a waiting task from running."""
-        if live.status is not Status.QUEUED:
+        if live.status is not QUEUED:
             return None
         if self.draining:
             return Blocked.DRAINING
@@ -218,12 +248,7 @@ class Scheduler:
 
         Once it comes, this says exactly when the next one will be of use.
         """
-        nearest = self.slots.alarm.at
-        if self.waiting.delayed:
-            nearest = min(nearest, self.waiting.delayed[0][0])
-        if self._unsaved:
-            nearest = min(nearest, self._unsaved[0][0])
-        return nearest
+        return self.alarm.at
 
     # Submission and cancellation.
 
@@ -281,7 +306,7 @@ class Scheduler:
             settled = self._settle(dependent, now)
         position = self.waiting.position(live)
         before = known is not None
-        return [Accept(task.task_id, Status.QUEUED, position, before, task.digest), *settled]
+        return [Accept(task.task_id, QUEUED, position, before, task.digest), *settled]
 
     def _forget(self, live: LiveTask, status: Status, now: float) -> list[Effect]:
         """A submission came to nothing: a task of its id is none of ours, or `status` already."""
@@ -301,11 +326,11 @@ class Scheduler:
 
     def _cancel_asked(self, event: ev.CancelAsked, now: float) -> list[Effect]:
         live = self.live.get(event.task_id)
-        if live is None or not live.added or live.status not in (Status.QUEUED, Status.RUNNING):
+        if live is None or not live.added or live.status not in (QUEUED, RUNNING):
             return [Refuse(event.task_id, Refusal.TOO_LATE, "the task has ended")]
-        if live.status is Status.QUEUED:
+        if live.status is QUEUED:
             self.waiting.leave(live)
-            return [self._finish(live, Move.CANCEL, None, CANCELLED_IN_QUEUE, b"")]
+            return [self._finish(live, CANCEL, None, CANCELLED_IN_QUEUE, b"")]
         live.unwanted = True
         return self._slot_of(live).stop(Cause.CANCELLED, now, self.policy.limits)
 
@@ -322,8 +347,8 @@ class Scheduler:
             if functions is not None and live.task.function not in functions:
                 self.queued += 1
                 self.waiting.park(live)
-            elif record.status is Status.RUNNING:
-                live.status = Status.RUNNING
+            elif record.status is RUNNING:
+                live.status = RUNNING
                 self.running += 1
                 self.waiting.begin(live.task)
                 effects += self._end_badly(live, WORKER_LOST, b"", now)
@@ -350,7 +375,7 @@ class Scheduler:
                 return self._settle(dependent, now)
             self.waiting.leave(live)
         if ready_at > now:
-            self.waiting.delay(live, ready_at)
+            self._delay(live, ready_at)
         else:
             self._recovery.line_up(live)
         return []
@@ -381,7 +406,7 @@ class Scheduler:
             self._wait(live, dependent.ready_at, now, now)
             return []
         failure = dependency_failed(*dependent.failed)
-        return [self._finish(live, Move.FAIL, None, failure, b"")]
+        return [self._finish(live, FAIL, None, failure, b"")]
 
     # What the store says.
 
@@ -398,7 +423,7 @@ class Scheduler:
     def _save_failed(self, event: ev.SaveFailed, now: float) -> list[Effect]:
         match event.effect:
             case AddTask(task=task):
-                forgotten = self._forget(self.live[task.task_id], Status.FAILED, now)
+                forgotten = self._forget(self.live[task.task_id], FAILED, now)
                 refuse = Refuse(task.task_id, Refusal.STORE, event.reason, task.digest)
                 return [refuse, *forgotten]
             case StartAttempt() as effect:
@@ -406,6 +431,7 @@ class Scheduler:
             case FinishTask() | RequeueTask() as effect:
                 # The outcome stands: it is written until the store takes it.
                 self._unsaved.append((now + SAVE_AGAIN_S, effect))
+                self.alarm.set(now + SAVE_AGAIN_S)
                 return []
 
     def _still_to_save(self, effect: RequeueTask | FinishTask) -> bool:
@@ -413,14 +439,14 @@ class Scheduler:
         if type(effect) is FinishTask:
             return True
         live = self.live.get(effect.task_id)
-        if live is None or live.status is not Status.QUEUED:
+        if live is None or live.status is not QUEUED:
             return False
         return live.attempt == effect.attempt
 
     def _start_stored(self, effect: StartAttempt, now: float) -> list[Effect]:
         """A task that may run only once is sent off when its start is on disk."""
         live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not Status.RUNNING:
+        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
             return []
         slot = self._slot_of(live)
         if slot.state is SlotState.BUSY:
@@ -437,7 +463,7 @@ class Scheduler:
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
         live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not Status.RUNNING:
+        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
             return []
         if not effect.acknowledge:
             return []  # it runs already, and its end will be stored
@@ -498,32 +524,37 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        effects: list[Effect] = []
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
-        done_with = event.unfit is not None or alone or roster.is_worn(slot)
-        if not done_with and not roster.overfull:
+        if event.unfit is None and not alone and roster.keeps(slot):
             roster.rest(slot, now)
-            effects: list[Effect] = []
         else:
-            effects = [roster.retire(slot, now)]
+            effects.append(roster.retire(slot, now))
         if why is not None:
             failure = self._stopped(live, why, event.failure, now)
         elif event.failure is not None:
             failure = event.failure
         else:
-            return [*effects, self._finish(live, Move.COMPLETE, event.result, None, event.output)]
+            effects.append(self._finish(live, COMPLETE, event.result, None, event.output))
+            return effects
         return effects + self._end_badly(live, failure, event.output, now)
 
     def _executor_lost(self, event: ev.ExecutorLost, now: float) -> list[Effect]:
         slot = self.slots.get(event.slot_id)
         if slot is None:
             return []
+        if slot.state is not SlotState.RETIRING:
+            self.losses[slot.why or Cause.CRASHED] += 1
         self.pools.roster_of(slot).lost(slot, now)
         live = self.live.get(slot.task_id) if slot.task_id is not None else None
         if live is None or live.slot_id != slot.slot_id:
             return []
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        if event.excess_bytes is not None and slot.why is None:
+            slot.why = Cause.MEMORY
+            live.peak_memory_mb = round(event.excess_bytes / _MIB, 1)
         lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
@@ -541,6 +572,10 @@ class Scheduler:
             message = "the executor was killed but does not vanish (uninterruptible sleep)"
             effects += self._executor_lost(ev.ExecutorLost(slot.slot_id, message), now)
         self.pools.reset_alarm(now)
+        if self.waiting.delayed:
+            self.alarm.set(self.waiting.delayed[0][0])
+        if self._unsaved:
+            self.alarm.set(self._unsaved[0][0])
         return effects
 
     def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:
@@ -574,25 +609,26 @@ class Scheduler:
         if ready_at <= now:
             self.waiting.enqueue(live, arrived_at)
         else:
-            self.waiting.delay(live, ready_at)
+            self._delay(live, ready_at)
+
+    def _delay(self, live: LiveTask, until: float) -> None:
+        self.waiting.delay(live, until)
+        self.alarm.set(until)
 
     def _dispatch(self, effects: list[Effect], now: float) -> None:
         while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
-            if live.expires_at <= now:
-                effects.append(self._finish(live, Move.FAIL, None, EXPIRED, b""))
-                continue
             need = live.task.requirements
-            if need is not None and not self.waiting.reservations.fits(need):
+            if live.expires_at <= now:
+                effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
+            elif need is not None and not self.waiting.reservations.fits(need):
                 self.waiting.hold_back(live)
-                continue
-            slot = self._slot_for(live.task, pool)
-            if slot is None:
+            elif (slot := self._slot_for(live.task, pool)) is not None:
+                self._start(live, slot, effects, now)
+            else:
                 self.waiting.await_unused(live)  # and before another task takes the place:
                 effects += pool.make_way(now)
-            else:
-                self._start(live, slot, effects, now)
 
     def _slot_for(self, task: Task, pool: Pool) -> Slot | None:
         """Return an idle executor that will do for a task; there is one at least that is idle."""
@@ -602,11 +638,12 @@ class Scheduler:
 
     def _start(self, live: LiveTask, slot: Slot, effects: list[Effect], now: float) -> None:
         task = live.task
-        live.status = after(live.status, Move.START)
+        live.status = after(live.status, START)
+        if live.attempt:
+            live.ran_s = live.progress = live.peak_memory_mb = None
         live.attempt += 1
         live.slot_id = slot.slot_id
         live.started_at = now
-        live.ran_s = live.progress = live.peak_memory_mb = None
         self.queued -= 1
         self.running += 1
         self.waiting.begin(task)
@@ -618,7 +655,7 @@ class Scheduler:
             effects.append(self._assign(slot, live))
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
-        memory_bytes = self.policy.memory_bytes(live.task)
+        live.memory_bytes = memory_bytes = self.policy.memory_bytes(live.task, live.spent)
         sandbox = self.policy.sandboxes.get(live.task.function)
         return Assign(slot.slot_id, live.task, live.attempt, memory_bytes, sandbox)
 
@@ -626,7 +663,7 @@ class Scheduler:
         """Return the certificate of an attempt that we ended ourselves."""
         ran_s = None if live.started_at is None else now - live.started_at
         if why is Cause.MEMORY:
-            limit_bytes = self.policy.memory_bytes(live.task)
+            limit_bytes = live.memory_bytes
             assert limit_bytes is not None, live
             assert live.peak_memory_mb is not None, live
             return over_memory(seen, limit_bytes, live.peak_memory_mb, ran_s)
@@ -638,20 +675,26 @@ class Scheduler:
         """An attempt ended with `failure`: try again or give up."""
         live.failure = failure = with_tail(failure, output)
         if live.unwanted:
-            return [self._finish(live, Move.CANCEL, None, failure, output)]
+            return [self._finish(live, CANCEL, None, failure, output)]
         if live.task.function in self.policy.at_most_once:
-            return [self._finish(live, Move.FAIL, None, failure, output)]
-        crash_retries = self.policy.crash_retries
-        next_ = delay_before_next(failure.cause, live.task, live.spent, crash_retries, self._rng)
+            return [self._finish(live, FAIL, None, failure, output)]
+        next_ = delay_before_next(
+            failure.cause,
+            live.task,
+            live.spent,
+            self.policy.crash_retries,
+            self._rng,
+            memory_tiers=len(self.policy.memory_tiers(live.task)),
+        )
         if next_ is None:
-            return [self._finish(live, Move.FAIL, None, failure, output)]
+            return [self._finish(live, FAIL, None, failure, output)]
         delay, live.spent = next_
         return [self._try_again(live, failure, delay, output, now)]
 
     def _try_again(
         self, live: LiveTask, failure: Failure, delay: float, output: bytes, now: float
     ) -> Effect:
-        live.status = after(live.status, Move.REQUEUE)
+        live.status = after(live.status, REQUEUE)
         self._leave_slot(live)
         self.queued += 1
         if failure.cause is Cause.INTERRUPTED:
@@ -670,7 +713,7 @@ class Scheduler:
         failure: Failure | None,
         output: bytes,
     ) -> Effect:
-        if live.status is Status.RUNNING:
+        if live.status is RUNNING:
             self._leave_slot(live)
         else:
             self.queued -= 1
@@ -703,5 +746,5 @@ def _never_begun(known: Record, task: Task) -> bool:
 
     Its client was refused, and now asks again: the task is taken up after all.
     """
-    begun = known.status is not Status.QUEUED or known.attempt > 0
+    begun = known.status is not QUEUED or known.attempt > 0
     return known.task.digest == task.digest and not begun

@@ -20,7 +20,7 @@ from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
-from vera_supervisor.catalogue import Catalogue
+from vera_supervisor.catalogue import Catalogue, memory_tiers
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
@@ -34,6 +34,7 @@ from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
 from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.reloading import Reloader
@@ -108,14 +109,16 @@ async def _serve(
     dispatcher = Dispatcher(
         scheduler, store, journal, metrics, clock, show_output=shown_output(config)
     )
-    async with executors(config, dispatcher) as pool, anyio.create_task_group() as group:
+    # First: then this process may move to a group of its own, which is not what there is to see.
+    host = Host(config.limits.cpu_cores, config.limits.memory)
+    groups = await anyio.to_thread.run_sync(groups_of, config)
+    async with executors(config, dispatcher, groups) as pool, anyio.create_task_group() as group:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
-        host = Host(config.limits.cpu_cores, config.limits.memory)
         pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
         pulse.tell_capacity()
 
@@ -137,6 +140,7 @@ async def _serve(
             pulse=pulse,
             clock=clock,
             reloader=reloader,
+            enforcement=enforcement(groups),
             started_at=started_at,
         )
         routes = create_app(services)
@@ -158,7 +162,7 @@ async def _serve(
         await server.open()
         group.start_soon(pulse.run)
         group.start_soon(prune, store, clock)
-        group.start_soon(bury_strangers, pool.bury_strangers)
+        group.start_soon(bury_strangers)
         group.start_soon(timekeeper.run)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
@@ -214,7 +218,7 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         max_concurrency={} if catalogue is None else catalogue.max_concurrency,
         alone=frozenset() if catalogue is None else catalogue.alone,
         sandboxes={} if catalogue is None else catalogue.sandboxes,
-        task_memory=config.limits.task_memory,
+        task_memory=memory_tiers(config.limits.task_memory, config.limits.memory_tiers),
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )
@@ -227,8 +231,17 @@ def shown_output(config: Config) -> Callable[[str, int, bytes], None] | None:
     return TaskOutput(Journald() if to_journal() else None).write
 
 
+def groups_of(config: Config) -> Groups | None:
+    """Return where executors get control groups; None: nowhere."""
+    if not config.executor.control_groups:
+        return None
+    return own_groups(config.limits.task_processes)
+
+
 @asynccontextmanager
-async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Pool]:
+async def executors(
+    config: Config, dispatcher: Dispatcher, groups: Groups | None
+) -> AsyncIterator[Pool]:
     """Start the executors; kill them all on the way out, however that is taken."""
     limits = config.limits
     launcher = Launcher(
@@ -236,7 +249,8 @@ async def executors(config: Config, dispatcher: Dispatcher) -> AsyncIterator[Poo
             modules=config.tasks.modules,
             max_payload_bytes=limits.max_body,
             max_result_bytes=limits.max_result,
-        )
+        ),
+        groups,
     )
     pool = Pool(
         launcher,

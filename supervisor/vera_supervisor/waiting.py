@@ -221,9 +221,13 @@ class Waiting:
         lengths = (line.queue.lengths() for line in self.lines.values())
         return [sum(of_class) for of_class in zip(*lengths, strict=True)]
 
-    def _group(self, task: Task) -> Group:
-        function = task.function if task.function in self.max_concurrency else None
-        return Group(function, task.requirements is not None, task.function in self.alone)
+    def _group(self, task: Task) -> Group | None:
+        """Return what may hold a task back beside the want of an executor; None: nothing."""
+        function, reserves = task.function, task.requirements is not None
+        limited, choosy = function in self.max_concurrency, function in self.alone
+        if not (limited or reserves or choosy):
+            return None
+        return Group(function if limited else None, reserves, choosy)
 
     def _crowd(self, *, crowded: bool) -> None:
         if crowded != self.crowded:

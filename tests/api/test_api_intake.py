@@ -37,6 +37,7 @@ class Desk:
             pulse=ASLEEP,
             clock=self.bench.clock,
             reloader=ASLEEP,
+            enforcement=ASLEEP,
             started_at=0.0,
         )
         self.intake = Intake(self.services, "r-1", wait_s=wait_s)

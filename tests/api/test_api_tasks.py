@@ -12,6 +12,7 @@ import pytest
 from tests.support.http_answers import assert_problem
 from tests.support.patience import start_sleeping, until_status
 from tests.support.worker_process import WorkerProcess
+from vera_worker import task_ids
 
 pytestmark = pytest.mark.system
 
@@ -234,6 +235,25 @@ def test_a_task_that_nobody_submitted(node: WorkerProcess, method: str, name: st
     if method == "GET":
         assert_problem(node.client.get(f"/task/{name}/output"), 404)
         assert_problem(node.client.get(f"/task/{name}?wait=30"), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/task/{}"),
+        ("DELETE", "/task/{}"),
+        ("GET", "/task/{}/output"),
+        ("GET", "/task/{}/events"),
+        ("POST", "/task/{}/retry"),
+    ],
+)
+def test_an_id_older_than_results_are_kept_is_gone(
+    node: WorkerProcess, method: str, path: str
+) -> None:
+    day_s = 86_400
+    for age_s, status in ((day_s + 60, 410), (day_s - 60, 404), (-day_s, 404)):
+        task_id = task_ids.new_id(time.time() - age_s)
+        assert_problem(node.client.request(method, path.format(task_id)), status)
 
 
 def test_the_output_of_a_task(node: WorkerProcess) -> None:

@@ -31,6 +31,10 @@ def test_health(node: WorkerProcess) -> None:
     assert set(health) == {
         "status", "worker_id", "active_tasks", "queue_size", "cpu_percent", "memory_percent",
         "timestamp", "executors", "pools", "reasons", "cpu_usage", "memory_usage_mb",
+        "enforcement",
+    }  # fmt: skip
+    assert health["enforcement"] == {
+        "memory": "sampling", "processes": "none", "kill": "process tree",
     }  # fmt: skip
     assert (health["status"], health["reasons"]) == ("healthy", [])
     assert health["worker_id"] == "node-7"
@@ -204,9 +208,9 @@ def test_drain_and_resume(node: WorkerProcess) -> None:
 
 def test_the_configuration_in_force(node: WorkerProcess) -> None:
     shown = assert_json(node.client.get("/admin/config"))
-    assert shown["worker.id"] == "node-7"
-    assert shown["executor.max_workers"] == 3
-    assert shown["queue.size"] == 100
+    assert shown["worker.id"] == {"value": "node-7", "origin": "WORKER_ID"}
+    assert shown["executor.max_workers"] == {"value": 3, "origin": "MAX_WORKERS"}
+    assert shown["queue.size"] == {"value": 100, "origin": "default"}
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ no key has this environment variable; did you mean "VERA_QUEUE__AGING_STEP"?
         ("limits.max_body = -1", "found -1"),
         ("limits.max_body = 10000000000000000000", "a huge number"),
         ("limits.task_memory = 512", "at least 1MiB"),
+        ('limits.memory_tiers = ["1GiB", "1GiB"]', "each above the one before"),
         (f"queue.size = 0x{'f' * 9000}", "a huge number"),
         ("queue.size = 0", "found 0"),
         ("executor.max_workers = 0", "from 1 to 4096"),

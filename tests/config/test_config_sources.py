@@ -50,8 +50,8 @@ def test_without_any_source_everything_is_default() -> None:
     loaded = load(None, {}, {})
     assert loaded.config == Config()
     assert loaded.file is None
-    assert set(loaded.origins) == set(KEYS)
-    assert set(loaded.origins.values()) == {"default"}
+    assert set(loaded.config.origins) == set(KEYS)
+    assert set(loaded.config.origins.values()) == {"default"}
 
 
 @pytest.mark.parametrize(("variable", "key", "text", "value"), ENVIRONMENT)
@@ -60,8 +60,8 @@ def test_each_environment_variable_sets_its_key_and_nothing_else(
 ) -> None:
     loaded = load(None, {variable: text}, {})
     assert value_of(loaded.config, key) == value
-    assert loaded.origins[key] == variable
-    others = {name: origin for name, origin in loaded.origins.items() if name != key}
+    assert loaded.config.origins[key] == variable
+    others = {name: origin for name, origin in loaded.config.origins.items() if name != key}
     assert set(others.values()) == {"default"}
 
 
@@ -90,16 +90,16 @@ def test_a_later_source_wins() -> None:
     loaded = load(file, environ, {"server.port": 3, "server.host": None})
     assert (loaded.config.server.port, loaded.config.queue.size) == (3, 6)
     assert loaded.config.server.host == "::"
-    assert loaded.origins["server.port"] == "--port"
-    assert loaded.origins["server.host"] == "w.toml:3"
-    assert loaded.origins["queue.size"] == "QUEUE_SIZE"
-    assert loaded.origins["store.url"] == "default"
+    assert loaded.config.origins["server.port"] == "--port"
+    assert loaded.config.origins["server.host"] == "w.toml:3"
+    assert loaded.config.origins["queue.size"] == "QUEUE_SIZE"
+    assert loaded.config.origins["store.url"] == "default"
 
 
 def test_a_flag_may_be_text_and_is_named_as_it_is_typed() -> None:
     loaded = load(None, {}, {"limits.task_timeout": "2m", "executor.max_workers": "9"})
     assert (loaded.config.limits.task_timeout, loaded.config.executor.max_workers) == (120.0, 9)
-    assert loaded.origins["limits.task_timeout"] == "--task-timeout"
+    assert loaded.config.origins["limits.task_timeout"] == "--task-timeout"
 
 
 def test_a_flag_that_is_no_key_is_a_mistake_of_the_program() -> None:
@@ -155,8 +155,8 @@ def test_functions_have_limits_of_their_own() -> None:
     )
     assert (resize.priority, resize.isolation) == ("high", "fresh")
     assert loaded.config.tasks.functions["a b.c"] == FunctionLimits(timeout=1.0)
-    assert loaded.origins["tasks.functions.resize.priority"] == "w.toml:6"
-    assert loaded.origins['tasks.functions."a b.c".timeout'] == "w.toml:10"
+    assert loaded.config.origins["tasks.functions.resize.priority"] == "w.toml:6"
+    assert loaded.config.origins['tasks.functions."a b.c".timeout'] == "w.toml:10"
 
 
 def test_a_byte_order_mark_and_windows_lines_are_taken(tmp_path: Path) -> None:
@@ -164,14 +164,14 @@ def test_a_byte_order_mark_and_windows_lines_are_taken(tmp_path: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbf[queue]\r\nsize = 9\r\n")
     loaded = load(file, {}, {})
     assert loaded.config.queue.size == 9
-    assert loaded.origins["queue.size"].endswith("w.toml:2")
+    assert loaded.config.origins["queue.size"].endswith("w.toml:2")
 
 
 def test_a_default_gives_way_to_the_key_that_bounds_it() -> None:
     loaded = load(None, {"VERA_LIMITS__MAX_TASK_TIMEOUT": "60"}, {})
     assert loaded.config.limits.task_timeout == 60.0
     expected = "default, capped by limits.max_task_timeout"
-    assert loaded.origins["limits.task_timeout"] == expected
+    assert loaded.config.origins["limits.task_timeout"] == expected
 
 
 def test_one_executor_at_most_needs_no_second_setting() -> None:

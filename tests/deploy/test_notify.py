@@ -107,7 +107,7 @@ def test_nobody_to_tell_is_no_fault(address: str | None) -> None:
     ("usec", "pid", "seconds"),
     [
         ("3000000", None, 3.0),
-        ("3000000", str(os.getpid()), 3.0),
+        pytest.param("3000000", str(os.getpid()), 3.0, id="this-process"),
         ("3000000", "1", None),
         ("0", None, None),
         ("often", None, None),

@@ -87,7 +87,7 @@ async def test_executors_are_counted_by_what_they_are_lost_to() -> None:
     bench.pool.lose("crashed")
     bench.clock.pass_time(13.0)
     bench.pool.lose("late")
-    assert bench.metrics.executor_losses == {Cause.CRASHED: 1, Cause.TIMEOUT: 1}
+    assert bench.scheduler.losses == {Cause.CRASHED: 1, Cause.TIMEOUT: 1}
 
 
 @on_loop
@@ -98,4 +98,4 @@ async def test_an_executor_that_was_told_to_leave_is_no_loss() -> None:
     (retire,) = bench.pool.told
     assert isinstance(retire, fx.Retire)
     bench.dispatcher.post(ev.ExecutorLost(retire.slot_id, "it left"))
-    assert bench.metrics.executor_losses == {}
+    assert bench.scheduler.losses == {}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.isolation.conftest import StartWorker
-from tests.support.control_group import control_group
+from tests.support.control_group import UNIFIED, control_group
 from tests.support.processes import alive, await_pool, eventually, fork_server, slack_s, state
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
@@ -102,15 +102,15 @@ def test_tasks_that_lost_their_executor_with_the_fork_server_are_run_again(
 def test_a_killed_supervisor_leaves_groups_that_the_next_one_removes(
     start_worker: StartWorker, tmp_path: Path
 ) -> None:
-    with control_group(tmp_path) as (group, python):
-        first = start_worker(python=python)
+    with control_group(tmp_path) as place:
+        first = start_worker(python=place.python, **place.settings)
         first.process.kill()
         first.process.wait()
-        left = set(group.glob("vera-*"))
+        left = set(place.executors(UNIFIED))
         assert len(left) == 2
         # A task that had fled from the process tree would be found here.
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as fled:
             (left.copy().pop() / "cgroup.procs").write_text(str(fled.pid))
-            start_worker(python=python)
+            start_worker(python=place.python, **place.settings)
             assert fled.wait(10) == -signal.SIGKILL
-        assert not left & set(group.glob("vera-*"))
+        assert not left & set(place.executors(UNIFIED))

@@ -134,7 +134,7 @@ def test_it_waits_for_its_function_as_well() -> None:
 
 
 def test_the_memory_that_a_task_asks_for_is_the_most_that_it_gets() -> None:
-    desk = desk_of(task_memory=2**20, memory={"work": 2**21})
+    desk = desk_of(task_memory=(2**20,), memory={"work": (2**21,)})
     assign = one(fx.Assign, desk.submit("a", requirements=Requirements(memory_mb=1.5)))
     assert assign.memory_bytes == 3 * 2**19
     assert one(fx.Assign, desk.submit("b", requirements=HALF_A_CORE)).memory_bytes == 2**21

@@ -53,6 +53,20 @@ def test_what_would_end_the_same_way_again_is_final(cause: Cause) -> None:
     assert delays(cause, max_retries=9, crash_retries=9) == []
 
 
+def test_memory_is_tried_again_once_for_each_higher_tier() -> None:
+    spent, seen = Spent(), []
+    while (next_ := _next_tier(spent, tiers=3)) is not None:
+        delay, spent = next_
+        seen.append((delay, spent.memory_tiers))
+    assert seen == [(0.0, 1), (0.0, 2)]
+    assert _next_tier(Spent(memory_tiers=5), tiers=3) is None, "there were more before a restart"
+
+
+def _next_tier(spent: Spent, tiers: int) -> tuple[float, Spent] | None:
+    task = make_task(max_retries=9)
+    return delay_before_next(Cause.MEMORY, task, spent, 9, Random(1), memory_tiers=tiers)
+
+
 def test_an_interruption_costs_nothing() -> None:
     spent = Spent(retries=1, crashes=1)
     assert delay_before_next(Cause.INTERRUPTED, make_task(), spent, 0, Random(1)) == (0.0, spent)

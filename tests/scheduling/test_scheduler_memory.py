@@ -1,17 +1,17 @@
-"""A task over its memory limit is killed soon, with its stack, and is not tried again."""
+"""A task over its memory limit is killed soon, with its stack, and runs again only with more."""
 
 from tests.scheduling.desk import Desk, desk_with, one, only
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.slot import MEMORY_DUMP_LEAD_S
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Cause
+from vera_worker.tasks import Cause, Requirements
 
 MIB = 1024 * 1024
 
 
 def limited(**changes: int) -> Desk:
-    return desk_with(1, task_memory=64 * MIB, memory=changes)
+    return desk_with(1, task_memory=(64 * MIB,), memory={n: (m,) for n, m in changes.items()})
 
 
 def exceed(desk: Desk, task_id: str, attempt: int = 1) -> list[fx.Effect]:
@@ -67,3 +67,39 @@ def test_what_was_seen_of_an_earlier_attempt_harms_nobody() -> None:
     desk.submit("a")
     assert exceed(desk, "a", attempt=2) == []
     assert one(fx.FinishTask, desk.end("a")).status is Status.COMPLETED
+
+
+def test_one_that_the_kernel_killed_for_its_memory_did_not_crash() -> None:
+    desk = limited()
+    desk.submit("a", max_retries=3)
+    slot_id = desk.slot_of("a").slot_id
+    lost = ev.ExecutorLost(slot_id, "killed", signal="SIGKILL", excess_bytes=64 * MIB, stack="here")
+    failure = one(fx.FinishTask, desk.tell(lost)).failure
+    assert failure is not None
+    assert (failure.cause, failure.signal, failure.stack) == (Cause.MEMORY, "SIGKILL", "here")
+    assert failure.message == "it needed more memory than its limit of 64 MiB"
+    assert (failure.limit_mb, failure.peak_memory_mb) == (64.0, 64.0)
+
+
+def test_a_task_that_needs_more_memory_gets_the_next_tier_each_once() -> None:
+    desk = desk_with(1, task_memory=(64 * MIB, 256 * MIB))
+    assert one(fx.Assign, desk.submit("a")).memory_bytes == 64 * MIB
+    exceed(desk, "a")
+    effects = desk.lose("a")
+    requeue = one(fx.RequeueTask, effects)
+    assert (requeue.failure.cause, requeue.failure.limit_mb) == (Cause.MEMORY, 64.0)
+    assert (requeue.delay_s, requeue.spent.memory_tiers) == (0.0, 1)
+    effects = desk.get_ready()
+    assert one(fx.Assign, effects).memory_bytes == 256 * MIB
+    exceed(desk, "a", attempt=2)
+    finish = one(fx.FinishTask, desk.lose("a"))
+    assert finish.failure is not None
+    assert (finish.failure.cause, finish.failure.limit_mb) == (Cause.MEMORY, 256.0)
+
+
+def test_what_a_task_asked_for_is_no_tier() -> None:
+    desk = desk_with(1, task_memory=(64 * MIB, 256 * MIB))
+    assign = one(fx.Assign, desk.submit("a", requirements=Requirements(memory_mb=100)))
+    assert assign.memory_bytes == 100 * MIB
+    exceed(desk, "a")
+    assert only(fx.FinishTask, desk.lose("a")) != []

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
+from tests.store.broken_disk import BrokenDisk, until_well
 from tests.store.conformance import Writer, opened
 from vera_supervisor.effects import AddTask, StartAttempt
 from vera_supervisor.store.protocol import Query, StoreFault, StoreUnavailable
@@ -38,36 +39,6 @@ async def bench(directory: Path) -> AsyncIterator[Bench]:
     made = Bench(directory / "tasks.db")
     async with opened(made.store):
         yield made
-
-
-class BrokenDisk:
-    """While `broken`, commits fail: before they are carried out, or after."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.broken = False
-        self.carries_out = False
-        self._commit, self._prove = Database.commit, Database.prove
-        patch.setattr(Database, "commit", lambda *args: self._do(self._commit, *args))
-        patch.setattr(Database, "prove", lambda *args: self._do(self._prove, *args))
-        patch.setattr(writer_module, "RETRY_S", 0.01)
-
-    def _do(self, call: Any, *args: Any) -> Any:
-        if self.broken and not self.carries_out:
-            raise sqlite3.OperationalError("disk I/O error")
-        done = call(*args)
-        if self.broken:
-            raise sqlite3.OperationalError("disk I/O error")
-        return done
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> BrokenDisk:
-    return BrokenDisk(monkeypatch)
-
-
-async def until_well(store: SqliteStore) -> None:
-    while store.fault is not None:  # noqa: ASYNC110 - the store has no event for it
-        await asyncio.sleep(0)
 
 
 @on_loop

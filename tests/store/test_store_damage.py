@@ -1,8 +1,9 @@
-"""A damaged database is refused, or all of it is there: it never loses a task without a word."""
+"""A damaged database is refused, or all is there: none loses a task without a word (D13)."""
 
 import asyncio
 import random
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +96,28 @@ def test_what_is_altered_or_cut_off_is_noticed(
         refused += not survives(directory, records)
         shutil.rmtree(directory)
     assert refused, "some of these cannot be survived"
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "delete from large where number = 1",
+        "delete from tasks where number = 1",
+        "delete from head",
+        "update tasks set number = 99 where number = 1",
+        "update large set number = 99 where number = 1",
+    ],
+)
+def test_a_row_or_a_part_that_is_gone_is_missed(
+    killed: tuple[Path, dict[str, Record]], tmp_path: Path, lost: str
+) -> None:
+    files, records = killed
+    directory = shutil.copytree(files, tmp_path / "copy")
+    connection = sqlite3.connect(directory / "tasks.db")
+    with connection:
+        assert connection.execute(lost).rowcount
+    connection.close()
+    assert not survives(directory, records)
 
 
 @pytest.mark.parametrize("name", ["tasks.db", "tasks.db-wal"])

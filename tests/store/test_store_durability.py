@@ -2,20 +2,30 @@
 
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.store.traced import Told, assert_kept, needs_strace, write_traced
 from tests.store.writer_process import GIVEN_UP, NOT_OPENED
-from tests.support.rounds import values
+from tests.support.rounds import tortured, values
 
 pytestmark = needs_strace
 
 _CALL: Final = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)")
 #: Calls on files that one run makes: more than there are, so that a sweep goes through all.
 _ALL: Final = 90
+
+
+def sweep(call: str, *few: int) -> list[ParameterSet]:
+    """Return a system call with a few of its moments, and with all of them under torture."""
+    return [
+        pytest.param(call, few, id=f"some {call}"),
+        pytest.param(call, range(1, _ALL), id=f"every {call}", marks=tortured(900)),
+    ]
 
 
 def unsynced_acknowledgements(trace: str) -> tuple[int, int]:
@@ -50,6 +60,19 @@ def test_every_acknowledgement_comes_after_a_sync_that_covers_it(
     assert (early == 0) is durable
 
 
+def test_a_directory_that_is_made_is_on_the_disk_before_anything_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    trace, store = tmp_path / "trace", tmp_path / "new" / "var" / "tasks.db"
+    write_traced(store, "-y", "-o", str(trace), "-e", "trace=mkdir,fsync,fdatasync,write")
+    calls = trace.read_text().splitlines()
+    first = next(i for i, call in enumerate(calls) if '"added ' in call)
+    for place in (store.parent, store.parent.parent):
+        made = next(i for i, call in enumerate(calls) if f'mkdir("{place}"' in call)
+        synced = [c for c in calls[made:first] if "sync(" in c and f"<{place.parent}>)" in c]
+        assert synced, f"{place} may not be there after a power cut"
+
+
 def hurt(path: Path, *faults: str) -> Told:
     """Let a writer run into faults, and assert that it has kept what it was told."""
     options = [option for fault in faults for option in ("-e", f"inject={fault}")]
@@ -59,10 +82,17 @@ def hurt(path: Path, *faults: str) -> Told:
     return told
 
 
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
-@values([9, 20], range(1, _ALL), "moments")
+@pytest.mark.parametrize(
+    ("call", "moments"),
+    [
+        *sweep("pwrite64", 9, 20),
+        *sweep("fdatasync", 9),
+        *sweep("ftruncate", 1),
+        *sweep("unlink", 1),
+    ],
+)
 def test_a_writer_killed_at_any_moment_has_kept_what_it_acknowledged(
-    tmp_path: Path, call: str, moments: list[int]
+    tmp_path: Path, call: str, moments: Sequence[int]
 ) -> None:
     for moment in moments:
         told = hurt(tmp_path / f"{moment}" / "tasks.db", f"{call}:signal=KILL:when={moment}")
@@ -70,13 +100,16 @@ def test_a_writer_killed_at_any_moment_has_kept_what_it_acknowledged(
             assert len(told.added) == 8, "there was no such moment any more"
             return
         assert told.status == -signal.SIGKILL
+    assert len(moments) < _ALL - 1, "there are more moments than were tried"
 
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
-@values([12], range(1, _ALL), "moments")
+@pytest.mark.parametrize(
+    ("call", "moments"),
+    [*sweep("pwrite64", 12), *sweep("fdatasync", 12), *sweep("ftruncate", 2), *sweep("unlink", 2)],
+)
 def test_a_writer_whose_disk_fails_once_refuses_and_then_goes_on(
-    tmp_path: Path, call: str, error: str, moments: list[int]
+    tmp_path: Path, call: str, error: str, moments: Sequence[int]
 ) -> None:
     for moment in moments:
         told = hurt(tmp_path / f"{moment}" / "tasks.db", f"{call}:error={error}:when={moment}")

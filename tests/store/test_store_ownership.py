@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,3 +147,15 @@ def test_there_is_only_one_connection_to_the_file(tmp_path: Path) -> None:
     sys.addaudithook(audit)
     asyncio.run(open_and_close(tmp_path / "tasks.db"))
     assert len(connected) == 1
+
+
+def test_a_store_that_is_closed_has_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(file: int) -> None:
+        if os.readlink(f"/proc/self/fd/{file}").endswith(".lock"):
+            reached.wait(0.05)  # nobody sets it: the lock is held a little longer
+        close(file)
+
+    close, reached = os.close, threading.Event()
+    monkeypatch.setattr(os, "close", late)
+    for _ in range(2):
+        asyncio.run(open_and_close(tmp_path / "tasks.db"))

@@ -1,21 +1,29 @@
-"""Databases of every version are opened, brought up to date, or refused."""
+"""Databases of every version are opened, brought up to date, or refused (U1, U2).
+
+A golden database is a dump of what its version wrote. Those of released versions never change.
+"""
 
 import asyncio
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fakes.makers import make_task
+from tests.store import killed_migration
 from tests.store.conformance import BOOM, KILOBYTE, NOW, SPENT, Writer, opened
-from tests.store.traced import records_in
+from tests.store.traced import ROOT, records_in
 from vera_supervisor.store.protocol import Query, StoreUnavailable
 from vera_supervisor.store.sqlite import migrations
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
 from vera_supervisor.store.url import database_path
 from vera_worker.lifecycle import Status
+from vera_worker.tasks import Record
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.sql"))
 
@@ -79,43 +87,29 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         records_in(tmp_path / "tasks.db")
 
 
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-class Interrupted:
-    """A connection that carries out so many statements and no more."""
-
-    def __init__(self, connection: sqlite3.Connection, statements: int) -> None:
-        self._connection = connection
-        self._left = statements
-
-    def execute(self, statement: str) -> Any:
-        if not self._left:
-            raise Killed
-        self._left -= 1
-        return self._connection.execute(statement)
-
-
-def test_a_migration_that_is_cut_off_at_any_statement_is_done_by_the_next_start(
-    tmp_path: Path,
+@pytest.mark.parametrize("script", [None, *GOLDEN], ids=lambda script: script and script.stem)
+def test_a_migration_that_is_killed_at_any_statement_is_done_by_the_next_start(
+    tmp_path: Path, script: Path | None
 ) -> None:
-    statements = 0
-    while True:
-        path = tmp_path / f"{statements}.db"
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("pragma journal_mode = wal")
-        try:
-            migrations.migrate(Interrupted(connection, statements))  # type: ignore[arg-type]
-            done = True
-        except Killed:
-            done = False
-        connection.close()  # without a commit: to the file the same as a kill
-        assert records_in(path) == {}
-        if done:
-            break
-        statements += 1
-    assert statements > 8
+    """U2."""
+    original = tmp_path / "original.db"
+    if script is None:
+        original.touch()
+    else:
+        restore(script, original)
+    before = records_of(original, tmp_path / "copy.db")
+    command = [sys.executable, killed_migration.__file__, str(original)]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    attempts = list(tmp_path.glob("[0-9]*.db"))
+    assert len(attempts) > (8 if script is None else 1)
+    for attempt in attempts:
+        assert records_in(attempt) == before
+
+
+def records_of(database: Path, copy: Path) -> dict[str, Record]:
+    """Return what a database holds without touching it."""
+    shutil.copy(database, copy)
+    return records_in(copy)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,17 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
-from tests.store.conformance import MAX_BYTES, TTL_S, StoreConformance, StoreMaker, Writer, opened
-from vera_supervisor.store.protocol import Store
+from tests.store.conformance import (
+    KILOBYTE,
+    MAX_BYTES,
+    NOW,
+    TTL_S,
+    StoreConformance,
+    StoreMaker,
+    Writer,
+    opened,
+)
+from vera_supervisor.store.protocol import Query, Store
 from vera_supervisor.store.sqlite.rows import LARGE_BYTES
 from vera_supervisor.store.sqlite.store import SqliteStore
 
@@ -52,3 +61,25 @@ async def test_what_is_taken_up_after_a_restart_is_what_was_stored(tmp_path: Pat
             assert names == ["new", "long", "running", "again", "wordy"]
             for record in records:
                 assert record == await after.get(record.task.task_id)
+
+
+@on_loop
+async def test_what_ended_before_a_restart_counts_when_room_runs_out(tmp_path: Path) -> None:
+    def store() -> SqliteStore:
+        return SqliteStore(tmp_path / "tasks.db", result_ttl_s=1e9, max_bytes=MAX_BYTES)
+
+    async with opened(store()) as before:
+        writer = Writer(before)
+        for number in range(40):
+            writer.add(make_task(f"{number}"))
+            writer.finish(f"{number}", result=KILOBYTE)
+        await writer.settled()
+    async with opened(store()) as after:
+        writer = Writer(after)
+        for number in range(40, 80):
+            writer.add(make_task(f"{number}"))
+            writer.finish(f"{number}", result=KILOBYTE)
+        await writer.settled()
+        await after.prune(NOW)
+        left = len((await after.page(Query())).records)
+        assert left * len(KILOBYTE) <= MAX_BYTES

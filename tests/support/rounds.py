@@ -15,17 +15,18 @@ def rounds(few: int, many: int) -> pytest.MarkDecorator:
     """Run a test with `few` rounds always and with `many` under torture."""
     short = pytest.param(few, id=f"{few} rounds")
     timeout_s = max(600, min(many, 120) * _ROUND_S)
-    long = pytest.param(many, id=f"{many} rounds", marks=_marks(timeout_s))
+    long = pytest.param(many, id=f"{many} rounds", marks=tortured(timeout_s))
     return pytest.mark.parametrize("rounds", [short, long])
 
 
 def values(few: Iterable[int], many: Iterable[int], name: str) -> pytest.MarkDecorator:
     """Run a test with `few` values always and with `many` under torture."""
-    tortured = pytest.param(list(many), id="every", marks=_marks(600))
-    return pytest.mark.parametrize(name, [pytest.param(list(few), id="some"), tortured])
+    every = pytest.param(list(many), id="every", marks=tortured(600))
+    return pytest.mark.parametrize(name, [pytest.param(list(few), id="some"), every])
 
 
-def _marks(timeout_s: float) -> list[pytest.MarkDecorator]:
+def tortured(timeout_s: float) -> list[pytest.MarkDecorator]:
+    """Return the marks of what runs under torture only."""
     return [
         pytest.mark.torture,
         pytest.mark.timeout(timeout_s),

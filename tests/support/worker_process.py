@@ -16,7 +16,18 @@ import httpx
 #: In the environment of everything that a worker starts, so that survivors can be found.
 MARK = "VERA_TEST_MARK"
 
-_SETTINGS = ("WORKER_", "LOG_", "MAX_", "MIN_", "QUEUE_", "TASK_", "HEALTH_", "STORE_", "RESULT_")
+#: What the variables begin with that set a worker up.
+WORKER_SETTINGS = (
+    "WORKER_",
+    "LOG_",
+    "MAX_",
+    "MIN_",
+    "QUEUE_",
+    "TASK_",
+    "HEALTH_",
+    "STORE_",
+    "RESULT_",
+)
 
 
 class WorkerProcess:
@@ -35,10 +46,12 @@ class WorkerProcess:
     ) -> None:
         self.mark = uuid.uuid4().hex
         environment = {
-            k: v for k, v in os.environ.items() if not k.startswith((*_SETTINGS, "VERA_"))
+            k: v for k, v in os.environ.items() if not k.startswith((*WORKER_SETTINGS, "VERA_"))
         }
         environment |= {"STORE_URL": "memory:", "TASK_MODULES": modules, MARK: self.mark}
         environment |= {"MAX_CPU_PERCENT": "100", "MAX_MEMORY_PERCENT": "100"}
+        # What groups it could make here is no business of most tests: see `control_group`.
+        environment |= {"VERA_EXECUTOR__CONTROL_GROUPS": "false"}
         environment |= {"WORKER_PORT": "0"} | settings
         reader, writer = os.pipe()
         self.log = directory / f"worker-{self.mark}.log"

@@ -69,7 +69,7 @@ def test_every_variable_of_the_original_takes_effect(tmp_path: Path) -> None:
             "limits.task_timeout": 12,
             "health.check_interval": 7,
         }
-        assert {name: shown[name] for name in expected} == expected
+        assert {name: shown[name]["value"] for name in expected} == expected
         assert node.client.get("/health").json()["worker_id"] == "from-environment"
         assert " - INFO - " not in node.log.read_text()
         assert node.terminate() == 0

@@ -7,7 +7,7 @@ from vera_supervisor.api.answers import ChangeOut, Draining, Reloaded, Resumed
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
-from vera_supervisor.config import ConfigError, shown
+from vera_supervisor.config import ConfigError, explained
 from vera_supervisor.entrance import UNFIT
 from vera_supervisor.reloading import NeedsRestart
 
@@ -39,6 +39,6 @@ def routes(services: Services) -> Blueprint:
 
     @blueprint.get("/admin/config")
     async def configuration() -> Response:
-        return json_response(shown(services.config))
+        return json_response(explained(services.config))
 
     return blueprint

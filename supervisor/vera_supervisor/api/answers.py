@@ -1,13 +1,14 @@
 """The JSON of what the worker says of itself: how it is, what it counts, what it can do."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
 from vera_supervisor.api.schemas import RecordOut
 from vera_supervisor.config import FunctionLimits
 from vera_supervisor.health import State
+from vera_supervisor.pool.cgroups import Enforcement
 
 
 class PoolOut(msgspec.Struct):
@@ -34,6 +35,7 @@ class HealthOut(msgspec.Struct):
     # What Vera's orchestrator reads.
     cpu_usage: float
     memory_usage_mb: float
+    enforcement: Enforcement
 
 
 class Live(msgspec.Struct):
@@ -130,6 +132,13 @@ class Reloaded(msgspec.Struct):
     """What a reload has changed."""
 
     changes: list[ChangeOut]
+
+
+class Setting(TypedDict):
+    """A value of the configuration."""
+
+    value: Any
+    origin: str
 
 
 class Capabilities(msgspec.Struct):

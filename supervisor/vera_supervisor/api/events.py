@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterable
 
 from quart import Blueprint, Response, request
 
-from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.schemas import encode, event_out
 from vera_supervisor.api.services import Services
 from vera_supervisor.feed import Kind, Listener, Numbered
@@ -29,9 +28,7 @@ def routes(services: Services) -> Blueprint:
     @blueprint.get("/task/<task_id>/events")
     async def events(task_id: str) -> Response:
         last_id = _last_event_id()
-        record = await services.dispatcher.record(task_id)
-        if record is None:
-            raise Problem(404, f"there is no task {task_id!r}")
+        record = services.found(await services.dispatcher.record(task_id), task_id)
         if record.ended and last_id and services.feed.since(last_id, task_id) == []:
             return Response(status=204)  # it has seen the end: browsers come back no more
         return _streamed(streams.of_one(task_id, last_id))

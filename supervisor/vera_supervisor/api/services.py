@@ -15,10 +15,13 @@ from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.metrics import Gauges, Metrics
+from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
+from vera_supervisor.scheduler import LOSSES
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.waiting import Blocked
+from vera_worker.task_ids import made_at
 from vera_worker.tasks import Priority, Record
 
 _BUSY = (SlotState.BUSY, SlotState.STOPPING)
@@ -39,6 +42,8 @@ class Services:
     pulse: Pulse
     clock: Clock
     reloader: Reloader
+    #: Who holds tasks to their limits on this machine.
+    enforcement: Enforcement
     #: When it started, on the monotonic clock.
     started_at: float
 
@@ -66,6 +71,21 @@ class Services:
         status = STATUS_OF_REFUSAL[refuse.refusal]
         wait = self.dispatcher.retry_after() if status in (429, 503) else None
         return Problem(status, refuse.detail, field=refuse.field, retry_after=wait)
+
+    def found(self, record: Record | None, task_id: str) -> Record:
+        """Return the record that was looked for; raise the Problem where there is none."""
+        if record is None:
+            raise self.unknown(task_id)
+        return record
+
+    def unknown(self, task_id: str) -> Problem:
+        """Return what a client is told of a task that there is not, or not any more."""
+        made, ttl_s = made_at(task_id), self.config.store.result_ttl
+        if made is None or self.clock.wall() <= made + ttl_s:
+            return Problem(404, f"there is no task {task_id!r}")
+        # It was taken, or nobody would have its id; it waits and runs no more, or we had it.
+        detail = f"task {task_id!r} ended, and is kept no longer: store.result_ttl is {ttl_s:g} s"
+        return Problem(410, detail)
 
     def health(self) -> Health:
         """Return how the worker stands now."""
@@ -141,6 +161,7 @@ class Services:
             active_tasks=scheduler.running,
             queue_size={priority.value: length for priority, length in lengths},
             executors=scheduler.slots.counts(),
+            executor_losses={cause.value: scheduler.losses[cause] for cause in LOSSES},
             pool_executors={
                 (pool.name, state): count
                 for pool in scheduler.pools

@@ -20,8 +20,8 @@ from vera_supervisor.api.schemas import (
     refuse_twin_keys,
 )
 from vera_supervisor.api.services import Services
-from vera_supervisor.api.task_ids import new_id
 from vera_supervisor.catalogue import Function
+from vera_worker.task_ids import new_id
 from vera_worker.tasks import Task
 
 #: Bodies above this are decoded in a thread: a megabyte of brackets takes longer than a client

@@ -47,6 +47,7 @@ def routes(services: Services) -> Blueprint:
             reasons=verdict.reasons,
             cpu_usage=usage.cpu_percent,
             memory_usage_mb=usage.memory_used_mb,
+            enforcement=services.enforcement,
         )
         return json_response(body, _HTTP_OK if well else _HTTP_UNAVAILABLE)
 

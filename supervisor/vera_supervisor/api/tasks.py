@@ -18,7 +18,7 @@ from vera_supervisor.api.submissions import read_submission, run_again, submitte
 from vera_supervisor.effects import Accept, Refuse
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Record, Task
+from vera_worker.tasks import Task
 
 #: How often the output of a running task is looked at for a client that follows it.
 _FOLLOW_INTERVAL_S: Final = 0.1
@@ -55,21 +55,21 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
             record = await dispatcher.wait_ended(task_id, wait_s)
         else:
             record = await dispatcher.record(task_id)
-        return json_response(shown(_found(record, task_id)))
+        return json_response(shown(services.found(record, task_id)))
 
     @blueprint.delete("/task/<task_id>")
     async def cancel(task_id: str) -> Response:
-        before = _found(await dispatcher.record(task_id), task_id)
+        before = services.found(await dispatcher.record(task_id), task_id)
         if before.ended:
             raise Problem(409, f"task {task_id!r} has ended already: it is {before.status}")
-        after = _found(await dispatcher.cancel(task_id), task_id)
+        after = services.found(await dispatcher.cancel(task_id), task_id)
         if after.status is not Status.CANCELLED:
             raise Problem(409, f"task {task_id!r} ended before it was cancelled: {after.status}")
         return json_response(shown(after))
 
     @blueprint.post("/task/<task_id>/retry")
     async def retry(task_id: str) -> Response:
-        record = _found(await dispatcher.record(task_id), task_id)
+        record = services.found(await dispatcher.record(task_id), task_id)
         if not record.ended:
             raise Problem(409, f"task {task_id!r} has not ended: it is {record.status}")
         accept = await accepted(services, run_again(record.task, services))
@@ -80,7 +80,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
     async def output(task_id: str) -> Response:
         printed = await dispatcher.output(task_id)
         if printed is None:
-            raise _unknown(task_id)
+            raise services.unknown(task_id)
         follow = query_flag("follow")
         response = Response(
             _follow(services, task_id) if follow else printed,
@@ -137,13 +137,3 @@ async def _follow(services: Services, task_id: str) -> AsyncIterator[bytes]:
         if record.ended:
             return
         await asyncio.sleep(_FOLLOW_INTERVAL_S)
-
-
-def _found(record: Record | None, task_id: str) -> Record:
-    if record is None:
-        raise _unknown(task_id)
-    return record
-
-
-def _unknown(task_id: str) -> Problem:
-    return Problem(404, f"there is no task {task_id!r}")

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from vera_supervisor.config import ConfigError, Loaded, load, shown
+from vera_supervisor.config import ConfigError, Loaded, explained, load
 from vera_supervisor.config.faults import one_line
 from vera_supervisor.config.template import template
 
@@ -40,13 +40,11 @@ def show(file: Path | None, *, as_json: bool) -> None:
     Secrets are masked.
     """
     loaded = _load(file)
-    values = shown(loaded.config)
-    origins = loaded.origins
+    values = explained(loaded.config)
     if as_json:
-        told = {key: {"value": value, "origin": origins[key]} for key, value in values.items()}
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(values, indent=2))
     else:
-        rows = [(key, _words(value), origins[key]) for key, value in values.items()]
+        rows = [(key, _words(of["value"]), of["origin"]) for key, of in values.items()]
         click.echo(_table([("KEY", "VALUE", "FROM"), *rows]))
 
 

@@ -7,6 +7,7 @@ from vera_supervisor.config.key_paths import (
     KEYS,
     RELOADABLE,
     SCHEDULE_KEYS,
+    explained,
     shown,
 )
 from vera_supervisor.config.loading import Loaded, load
@@ -49,6 +50,7 @@ __all__ = [
     "Tasks",
     "Worker",
     "changes",
+    "explained",
     "load",
     "shown",
 ]

@@ -16,7 +16,9 @@ KeyPath = tuple[str, ...]
 
 #: The types of the sections by name.
 SECTIONS: Final[Mapping[str, type[Any]]] = {
-    name: hint for name, hint in get_type_hints(Config).items() if name != "schedules"
+    name: hint
+    for name, hint in get_type_hints(Config).items()
+    if name not in ("schedules", "origins")
 }
 
 #: All keys by dotted name, each with the environment variable that sets it.
@@ -52,7 +54,7 @@ def flatten(config: Config) -> dict[KeyPath, tuple[Key, Any]]:
     return flat
 
 
-def assemble(values: Mapping[KeyPath, Any]) -> Config:
+def assemble(values: Mapping[KeyPath, Any], origins: Mapping[str, str]) -> Config:
     """Return the configuration that has these values, and defaults for the rest."""
     sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
     functions: dict[str, dict[str, Any]] = {}
@@ -71,9 +73,18 @@ def assemble(values: Mapping[KeyPath, Any]) -> Config:
     return Config(
         **{name: SECTIONS[name](**values) for name, values in sections.items()},
         schedules=tuple(Schedule(**values) for values in schedules.values()),
+        origins=origins,
     )
 
 
 def shown(config: Config) -> dict[str, Any]:
     """Return the values by dotted key as they may be shown to anyone: secrets are masked."""
     return {dotted(path): known.shown(value) for path, (known, value) in flatten(config).items()}
+
+
+def explained(config: Config) -> dict[str, dict[str, Any]]:
+    """Return the same, each value with its origin."""
+    return {
+        key: {"value": value, "origin": config.origins.get(key, "default")}
+        for key, value in shown(config).items()
+    }

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from vera_supervisor.config.units import parse_number, parse_seconds, parse_size, size_text
@@ -208,7 +209,23 @@ class Each(Kind[tuple[T_co, ...]]):
         return [self.item.from_text(item.strip()) for item in text.split(",") if item.strip()]
 
     def to_toml(self, value: object) -> object:
-        return list(value) if isinstance(value, tuple) else value
+        return [self.item.to_toml(item) for item in value] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Tiers(Each[int]):
+    """A list of numbers, each higher than the one before."""
+
+    @property
+    def expected(self) -> str:
+        return f"{super().expected}, each above the one before"
+
+    def read(self, value: object) -> tuple[int, ...]:
+        tiers = super().read(value)
+        for lower, higher in pairwise(tiers):
+            if higher <= lower:
+                raise UnfitError(value)
+        return tiers
 
 
 def _without_empty_fraction(value: object) -> object:

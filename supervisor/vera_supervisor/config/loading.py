@@ -23,11 +23,9 @@ _BOUNDED: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A configuration, and where each of its values came from."""
+    """A configuration, and the file that it is of."""
 
     config: Config
-    #: By dotted key: "default", "config/worker.toml:12", "MAX_WORKERS", "--port".
-    origins: Mapping[str, str]
     #: The file that was read, if any.
     file: Path | None
 
@@ -46,7 +44,7 @@ def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     faults = [fault for fault in (*judged, *merged.settle()) if fault]
     if faults:
         raise ConfigError(faults)
-    return Loaded(config=assemble(merged.values), origins=merged.origins(), file=file)
+    return Loaded(config=assemble(merged.values, merged.origins()), file=file)
 
 
 class _Merged:
@@ -87,7 +85,7 @@ class _Merged:
                 self._capped[path] = bound
 
     def origins(self) -> dict[str, str]:
-        """Return where each value came from, by dotted key."""
+        """Return where each came from: "default", "worker.toml:12", "MAX_WORKERS", "--port"."""
         return {dotted(path): self._origin(path) for path in self.values}
 
     def _origin(self, path: KeyPath) -> str:

@@ -1,5 +1,6 @@
 """The whole configuration: its sections, each of which declares its keys once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vera_supervisor.config.schedules import Schedule
@@ -22,3 +23,5 @@ class Config:
     store: Store = field(default_factory=Store)
     tasks: Tasks = field(default_factory=Tasks)
     schedules: tuple[Schedule, ...] = ()
+    #: Where each value came from, by dotted key; configurations that say the same are the same.
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)

@@ -69,6 +69,8 @@ def _entries(keys: Mapping[str, Key]) -> Iterator[str]:
         marks = ", ".join(filter(None, (variable, "reloadable" if key.reloadable else "")))
         yield f"# {key.about}" + (f" [{marks}]" if marks else "")
         unset = key.default is None
-        value = key.example if unset else key.kind.to_toml(key.default)
-        entry = tomli_w.dumps({name: value})
-        yield f"# {entry}" if unset else entry
+        if unset:
+            example = list(key.example) if isinstance(key.example, tuple) else key.example
+            yield f"# {name} = {_inline(example)}\n"
+        else:
+            yield tomli_w.dumps({name: key.kind.to_toml(key.default)})

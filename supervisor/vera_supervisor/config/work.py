@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vera_supervisor.config.keys import key
-from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size
+from vera_supervisor.config.kinds import Amount, Choice, Each, Flag, Integer, Seconds, Size, Tiers
 from vera_supervisor.config.texts import MODULE
 from vera_worker.tasks import Isolation, Priority
 
@@ -39,6 +39,11 @@ class Executor:
         60.0,
         Seconds(),
         "Seconds without work after which an executor beyond min_workers is stopped.",
+    )
+    control_groups: bool = key(
+        True,
+        Flag(),
+        "Whether executors get control groups where this worker may make them, or never.",
     )
     max_tasks: int = key(
         0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
@@ -118,6 +123,17 @@ class Limits:
         env="TASK_MEMORY",
         example="512MiB",
     )
+    memory_tiers: tuple[int, ...] | None = key(
+        None,
+        Tiers(Size(_MIB)),
+        "The same in steps: an attempt that needs more is followed by one with the next.",
+        example=("512MiB", "2GiB"),
+    )
+    task_processes: int = key(
+        1024,
+        Integer(8),
+        "Processes and threads that an attempt may have, where a control group can count them.",
+    )
     crash_retries: int = key(
         2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
     )
@@ -135,6 +151,12 @@ class FunctionLimits:
     )
     memory: int | None = key(
         None, Size(_MIB), "Memory that an attempt may use with all its processes.", example="1GiB"
+    )
+    memory_tiers: tuple[int, ...] | None = key(
+        None,
+        Tiers(Size(_MIB)),
+        "The same in steps, from one attempt that needs more memory to the next.",
+        example=("512MiB", "2GiB"),
     )
     max_retries: int | None = key(
         None,

@@ -2,29 +2,30 @@
 
 import errno
 import logging
-import multiprocessing
-import multiprocessing.forkserver
 import os
 import shutil
 import socket
 import stat
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from contextlib import suppress
 from multiprocessing.reduction import DupFd
-from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
-from vera_supervisor.pool.cgroups import Group, own_groups
+from vera_supervisor.pool.cgroups import Group, Groups
+from vera_supervisor.pool.fork_servers import (
+    ForkServer,
+    Process,
+    import_path,
+    own_helpers,
+    while_none_starts,
+)
+from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_worker import process_tree
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
@@ -40,37 +41,44 @@ _REAP_PAUSE_S: Final = 0.002
 class Launched(NamedTuple):
     """A running executor and the supervisor's ends of what connects the two."""
 
-    process: ForkServerProcess
+    process: Process
     link: socket.socket
     #: Everything that its tasks print; readable until all who hold the other end are gone.
     output_fd: int
     #: Where it writes its stacks before a kill.
     stack_fd: int
+    #: What holds it to the limit of its task.
+    memory: MemoryControl
 
 
 class Launcher:
-    """Starts executors from one fork server, which has the task modules loaded.
+    """Starts executors of one generation: from one fork server, which has the task modules loaded.
 
     Its methods block and may be called from any thread.
     """
 
-    def __init__(self, settings: Settings, *, preload: bool = True) -> None:
+    def __init__(self, settings: Settings, groups: Groups | None) -> None:
+        """Each executor gets one of the control groups, if any."""
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
-        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([fork_server.__name__])
-        self._preload = settings.modules if preload else ()
+        self._server = ForkServer(
+            fork_server.__name__,
+            {
+                fork_server.PRELOAD_VARIABLE: ",".join(settings.modules),
+                fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+            },
+        )
         self._lock = threading.Lock()
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: dict[int, Group | None] = {}
-        self._groups = own_groups()
+        self._groups = groups
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
 
     def start(self) -> Launched:
-        """Start one executor; raise OSError when the machine has no room for it."""
+        """Start one executor; raise OSError or EOFError when that is not possible."""
         with self._lock:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the pool is closed")
@@ -78,12 +86,9 @@ class Launcher:
             output_fd, their_output_fd = os.pipe2(os.O_CLOEXEC)
             stack_fd = os.memfd_create("vera-stack")
             try:
-                with _lean_environment(self._preload):
-                    process = self._context.Process(
-                        target=main.run,
-                        args=(theirs, _Sent(their_output_fd), _Sent(stack_fd), self._settings),
-                    )
-                    process.start()
+                process = self._server.fork(
+                    main.run, (theirs, _Sent(their_output_fd), _Sent(stack_fd), self._settings)
+                )
             except BaseException:
                 ours.close()
                 os.close(output_fd)
@@ -92,27 +97,34 @@ class Launcher:
             finally:
                 theirs.close()
                 os.close(their_output_fd)
-            assert process.pid is not None
-            self._executors[process.pid] = self._group_of(process.pid)
-            return Launched(process, ours, output_fd, stack_fd)
+            self._executors[process.pid] = group = self._group_of(process.pid)
+            memory = (group.memory if group is not None else None) or Sampled(process.pid)
+            return Launched(process, ours, output_fd, stack_fd, memory)
+
+    def break_off(self) -> None:
+        """Have a `start` that waits for a module to be imported fail at once."""
+        self._server.break_off()
 
     def kill(self, pid: int) -> None:
         """Kill a running executor and all that it started."""
         group = self._executors.get(pid)
-        if group is not None:
-            group.kill()
-        else:
+        if group is None or not group.kill():
             process_tree.kill_tree(pid)
 
     def sweep(self, dead: int) -> None:
         """Kill what the dead executor left behind: orphans fall to the fork server."""
         group = self._executors.pop(dead, None)
         if group is not None:
+            group.empty()
+        self._sweep_orphans(dead)
+        if group is not None:
             group.remove()
         if self._sandboxes is not None:
             _remove(os.path.join(self._sandboxes, str(dead)))
+
+    def _sweep_orphans(self, dead: int) -> None:
         with self._lock:
-            server = _server_pid()
+            server = self._server.pid
             if server is None:
                 return
             # Until they are gone, so that the next attempt does not meet them.
@@ -125,23 +137,12 @@ class Launcher:
             if os.path.exists(f"/proc/{dead}"):
                 self._sweep_up_after_the_server(dead)
 
-    def bury_strangers(self) -> None:
-        """Reap what has ended of what fell to us: to process 1 of a container all orphans do."""
-        with self._lock:
-            for pid in set(process_tree.children(os.getpid())) - self._own():
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-
     def close(self) -> None:
         """Kill all executors with all that they started, and end the fork server."""
-        with self._lock:
-            self._closed = True
-            server = _server_pid()
-            if server is not None:
-                process_tree.kill_descendants(server)
-                _server()._stop()  # noqa: SLF001
-            # Else it would outlive us by a moment, and the service manager would kill it.
-            _resource_tracker()._stop()  # noqa: SLF001
+        self._closed = True
+        self._server.stop()  # not under the lock, which is held while a module is imported
+        for group in filter(None, list(self._executors.values())):
+            group.remove()
         if self._sandboxes is not None:
             _remove(self._sandboxes)
 
@@ -156,23 +157,20 @@ class Launcher:
             return None
         return group
 
-    def _own(self) -> frozenset[int]:
-        """Return the children that are left to who started them."""
-        return self._own_children.union(filter(None, (_server_pid(), _resource_tracker_pid())))
-
     def _sweep_up_after_the_server(self, dead: int) -> None:
         """Kill and reap what fell to us when the fork server was killed.
 
         The server itself is left to multiprocessing, which then starts another one.
         """
-        spare = self._own()
         deadline = time.monotonic() + _REAP_DEADLINE_S
         while time.monotonic() < deadline:
-            process_tree.kill_descendants(os.getpid(), spare=spare)
-            left = set(process_tree.children(os.getpid())) - spare
-            for pid in left:
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+            with while_none_starts():
+                spare = self._own_children | own_helpers()
+                process_tree.kill_descendants(os.getpid(), spare=spare)
+                left = set(process_tree.children(os.getpid())) - spare
+                for pid in left:
+                    with suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)
             if not left and not os.path.exists(f"/proc/{dead}"):
                 return
             time.sleep(_REAP_PAUSE_S)
@@ -209,39 +207,3 @@ class _Sent:
 
 def _received(sent: Any) -> Any:
     return sent
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver  # noqa: SLF001 - there is no public way to it
-
-
-def _server_pid() -> int | None:
-    pid: int | None = _server()._forkserver_pid  # noqa: SLF001
-    return pid
-
-
-def _resource_tracker() -> Any:
-    return resource_tracker._resource_tracker  # noqa: SLF001 - nor to this
-
-
-def _resource_tracker_pid() -> int | None:
-    pid: int | None = _resource_tracker()._pid  # noqa: SLF001
-    return pid
-
-
-@contextmanager
-def _lean_environment(preload: tuple[str, ...]) -> Iterator[None]:
-    """Keep the supervisor's main module out of its children, who have no use for it.
-
-    multiprocessing would import it in each of them: time and memory for nothing. The fork server,
-    if it is started now, reads the names of the modules that it is to load.
-    """
-    real = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    os.environ[fork_server.PRELOAD_VARIABLE] = ",".join(preload)
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = real
-        with suppress(KeyError):
-            del os.environ[fork_server.PRELOAD_VARIABLE]

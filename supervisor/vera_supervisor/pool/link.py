@@ -38,7 +38,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand on every whole message; what is not a message ends the trust in this executor."""
         try:
-            messages = [wire.decode_from_executor(frame) for frame in self._frames.feed(data)]
+            messages = list(map(wire.decode_from_executor, self._frames.feed(data)))
         except (FrameError, msgspec.MsgspecError) as error:
             self.close()
             self._on_broken(f"its executor sent what is no message: {error}")

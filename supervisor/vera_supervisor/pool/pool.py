@@ -23,9 +23,10 @@ from vera_supervisor.events import (
     MemoryExceeded,
 )
 from vera_supervisor.pool.exits import explain
+from vera_supervisor.pool.fork_servers import end_tracker
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
-from vera_supervisor.pool.memory import tree_bytes
+from vera_supervisor.pool.memory import Sampled
 from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 _UNLINKED_S: Final = 0.2
 #: Seconds between two looks at the memory of tasks that have a limit.
 MEMORY_LOOK_S: Final = 0.05
+#: While a task is near its limit, its stack is written down anew after so many seconds.
+_NOTE_AGAIN_S: Final = 1.0
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
 _MIB: Final = 1024 * 1024
@@ -84,6 +87,7 @@ class Pool:
         """Send a task to the executor of a slot."""
         task, executor = effect.task, self._executors[effect.slot_id]
         executor.forget_stack()
+        executor.limit(effect)
         executor.link.send(
             wire.Assign(
                 task.task_id,
@@ -95,7 +99,6 @@ class Pool:
                 effect.sandbox,
             )
         )
-        executor.limited = effect if effect.memory_bytes is not None else None
         if executor.limited is not None and not self._watching:
             self._watching = True
             self._do(self._watch_memory())
@@ -133,10 +136,6 @@ class Pool:
         elif executor.running:
             self._do(_in_thread(self._launcher.kill, executor.pid))
 
-    def bury_strangers(self) -> None:
-        """Reap orphans that are none of a task, where these fall to this process."""
-        self._do(_in_thread(self._launcher.bury_strangers))
-
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
         executor = self._executors.get(slot_id)
@@ -147,6 +146,7 @@ class Pool:
         await anyio.to_thread.run_sync(self._launcher.close)
         while self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
+        await anyio.to_thread.run_sync(end_tracker)
 
     def _do(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
@@ -180,23 +180,34 @@ class Pool:
             await anyio.sleep(MEMORY_LOOK_S)
             for executor in limited:
                 assign = executor.limited
-                if assign is None or assign.memory_bytes is None or not executor.running:
+                if assign is None or not executor.running:
                     continue
-                used = await anyio.to_thread.run_sync(tree_bytes, executor.pid, assign.memory_bytes)
-                if used > assign.memory_bytes:
-                    task_id = assign.task.task_id
-                    self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used))
+                look = await anyio.to_thread.run_sync(executor.memory.look)
+                self._exceeded(assign, look.excess_bytes)
+                if look.near and executor.limited is assign:
+                    executor.note_stack()
         self._watching = False
 
+    def _exceeded(self, assign: Assign, used_bytes: int | None) -> None:
+        if used_bytes is not None:
+            task_id = assign.task.task_id
+            self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used_bytes))
+
     async def _bury(self, slot_id: int, executor: "Executor", status: int | None) -> None:
+        excess_bytes = executor.memory.killed() if executor.limited is not None else None
         await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
-        output, stack = executor.output.take(), executor.stack()
+        output = executor.output.take()
+        stack = executor.stack() if excess_bytes is not None else executor.asked_stack()
         executor.close()
         exit_ = explain(status)
         message = executor.broken or exit_.message
-        self._post(ExecutorLost(slot_id, message, exit_.exit_code, exit_.signal, output, stack))
+        self._post(
+            ExecutorLost(
+                slot_id, message, exit_.exit_code, exit_.signal, output, stack, excess_bytes
+            )
+        )
 
     def _broken(self, slot_id: int, why: str) -> None:
         """A link that failed cannot be mended: an executor without one has to go."""
@@ -211,10 +222,16 @@ class Pool:
             _UNLINKED_S, self._broken, slot_id, "its executor closed the link to the supervisor"
         )
 
+    def _end_limit(self, executor: "Executor") -> None:
+        """Its attempt has ended; the kernel may have killed a process of it before."""
+        if executor.limited is not None:
+            self._exceeded(executor.limited, executor.memory.killed())
+            executor.limited = None
+
     def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
         match message:
             case wire.Returned():
-                executor.limited = None
+                self._end_limit(executor)
                 reach(FaultPoint.ANSWER_RECEIVED)
                 self._post(
                     AttemptEnded(
@@ -229,14 +246,14 @@ class Pool:
                 )
             case wire.Raised():
                 memory_bytes = executor.limited.memory_bytes if executor.limited else None
-                executor.limited = None
+                self._end_limit(executor)
                 self._post(
                     AttemptEnded(
                         slot_id,
                         message.task_id,
                         message.attempt,
                         None,
-                        _failure(message, executor.stack(), memory_bytes),
+                        _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
                         message.unfit,
                     )
@@ -264,7 +281,7 @@ class Executor:
 
     def __init__(self, launched: Launched, max_output_bytes: int) -> None:
         self._launched = launched
-        assert launched.process.pid is not None
+        self.memory = launched.memory
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
         self.link: Link
@@ -274,6 +291,18 @@ class Executor:
         #: The task that it runs, if that may use only so much memory.
         self.limited: Assign | None = None
         self._dumped = False
+        #: When its stack was last written down for a case that may come, on the loop's clock.
+        self._noted_at: float | None = None
+
+    def limit(self, assign: Assign) -> None:
+        """Hold it to the limit of the task that it is about to get, if that has one."""
+        self.limited = assign if assign.memory_bytes is not None else None
+        try:
+            self.memory.limit(assign.memory_bytes)
+        except OSError as error:
+            log.warning("the memory of executor %d is sampled from now on: %s", self.pid, error)
+            self.memory = Sampled(self.pid)
+            self.memory.limit(assign.memory_bytes)
 
     async def connect(
         self,
@@ -298,19 +327,40 @@ class Executor:
         finally:
             loop.remove_reader(sentinel)
         self.running = False
-        self._launched.process.join()
-        return self._launched.process.exitcode
+        return self._launched.process.poll()
 
     def dump_stack(self) -> None:
         """Have all stacks written to the stack file; a stopped process is woken for that."""
         self._dumped = True
+        self._write_stack()
+        if self.limited is not None:
+            with suppress(OSError):  # it is gone
+                self.memory.relent(self.pid)
+
+    def note_stack(self) -> None:
+        """Have all stacks written down because the task may be killed before one can ask."""
+        now = asyncio.get_running_loop().time()
+        if not self._dumped and (self._noted_at is None or now - self._noted_at > _NOTE_AGAIN_S):
+            self._noted_at = now
+            self._clear_stack()
+            self._write_stack()
+
+    def _write_stack(self) -> None:
         with suppress(ProcessLookupError):
             process_tree.wake_with(self.pid, STACK_SIGNAL)
+
+    def _clear_stack(self) -> None:
+        os.ftruncate(self._launched.stack_fd, 0)
+        os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
 
     def stack(self) -> str | None:
         """Return the stacks of the present task that were written down, if any."""
         stack = os.pread(self._launched.stack_fd, _STACK_BYTES, 0)
         return stack.decode("utf-8", "replace") or None
+
+    def asked_stack(self) -> str | None:
+        """Return the stacks, unless they were only written down for a case that did not come."""
+        return self.stack() if self._dumped or self._noted_at is None else None
 
     def stopped(self) -> Failure | None:
         """Return where a task was when it was told to stop, though it returned in the end."""
@@ -320,10 +370,9 @@ class Executor:
 
     def forget_stack(self) -> None:
         """A new task begins: the stacks of the last one are none of its business."""
-        if self._dumped:
-            self._dumped = False
-            os.ftruncate(self._launched.stack_fd, 0)
-            os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
+        if self._dumped or self._noted_at is not None:
+            self._dumped, self._noted_at = False, None
+            self._clear_stack()
 
     def close(self) -> None:
         """Give back all descriptors."""

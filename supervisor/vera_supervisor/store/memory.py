@@ -6,7 +6,7 @@ from itertools import islice
 
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import Added, Done, Page, Query, over, same_end
-from vera_worker.lifecycle import Status
+from vera_worker.lifecycle import RUNNING, Status
 from vera_worker.tasks import Record
 
 #: What a record takes beside its payload, result and output; measured, rounded up.
@@ -42,7 +42,7 @@ class MemoryStore:
         if record is None or record.ended:
             done(over(effect.task_id))
             return
-        record.status = Status.RUNNING
+        record.status = RUNNING
         record.attempt = effect.attempt
         record.started_at = at
         done(None)

@@ -39,7 +39,7 @@ from vera_worker.lifecycle import Status
 #: What reading a body can end in, and what a submission can.
 _BODY: Final = (408, 413, 415, 422)
 _SUBMISSION: Final = (409, *_BODY, 429, 503)
-_TASK: Final = (404, 503)
+_TASK: Final = (404, 410, 503)
 
 _CALL: Final = {"function": "process_data", "args": [1, 2, 3], "kwargs": {"mode": "fast"}}
 _SUBMITTED: Final = {"payload": _CALL, "priority": "high"}
@@ -297,8 +297,13 @@ _RULING: Final = Section(
         ),
         ("GET", "/admin/config"): Operation(
             "config",
-            "The configuration in force",
-            {200: as_json(ANY_OBJECT, "Every key by its dotted name; secrets are masked.")},
+            "The configuration in force, and where each value came from",
+            {
+                200: as_json(
+                    {"type": "object", "additionalProperties": answers.Setting},
+                    "Every key by its dotted name; secrets are masked.",
+                )
+            },
         ),
     },
 )

@@ -6,7 +6,7 @@ that the writer gives. Until a commit succeeds nothing that is kept in memory ch
 
 from collections.abc import Callable, Container, Mapping
 from copy import copy
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -29,6 +29,10 @@ from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
 
 Answer: TypeAlias = StoreFault | Record | None
+
+#: One commit takes no more once its large parts have so many bytes: the log must not grow without
+#: bound, nor those wait too long who came first.
+_LARGE_BYTES_AT_ONCE: Final = 16 << 20
 
 
 class Write(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +76,7 @@ class Batch:
         self.parts: dict[tuple[int, int], bytes | None] = {}
         #: Bytes of the tasks that end.
         self.ended_bytes = 0
+        self._large_bytes = 0
         self._live = live
         self._taken = taken
         self._look_up = look_up
@@ -84,8 +89,10 @@ class Batch:
         }
 
     def take(self, write: Write) -> bool:
-        """Take a write in; False: it asks for what this batch has not committed yet."""
+        """Take a write in; False: it is for the next batch, once this one is committed."""
         effect = write.effect
+        if self._large_bytes >= _LARGE_BYTES_AT_ONCE:
+            return False
         if type(effect) is AddTask and effect.task.task_id in self._drafts:
             return False
         self.answers.append(self._take[type(effect)](effect, write.at))
@@ -119,7 +126,7 @@ class Batch:
         fixed = fixed_columns(self.last_number, task)
         entry = new_entry(fixed, task)
         if entry.large:
-            self.parts[entry.number, PAYLOAD] = task.payload
+            self._keep_apart(entry, PAYLOAD, task.payload)
         self._drafts[task.task_id] = _Draft(entry, fixed)
         self.added.append(task.task_id)
         return None
@@ -158,7 +165,7 @@ class Batch:
         draft.end = effect
         draft.changing = ended_columns(entry, at, effect.result)
         if entry.large & RESULT:
-            self.parts[entry.number, RESULT] = effect.result
+            self._keep_apart(entry, RESULT, effect.result or b"")
         self.ended_bytes += entry.size
         return None
 
@@ -180,9 +187,13 @@ class Batch:
     def _keep_output(self, entry: Entry, output: bytes) -> None:
         if len(output) > LARGE_BYTES:
             entry.large |= OUTPUT
-            self.parts[entry.number, OUTPUT] = output
+            self._keep_apart(entry, OUTPUT, output)
             output = b""
         elif entry.large & OUTPUT:
             entry.large &= ~OUTPUT
             self.parts[entry.number, OUTPUT] = None
         entry.output = output or None
+
+    def _keep_apart(self, entry: Entry, part: int, content: bytes) -> None:
+        self.parts[entry.number, part] = content
+        self._large_bytes += len(content)

@@ -53,6 +53,10 @@ def open_database(path: Path, commits: int, *, keep_tasks: bool) -> tuple[Databa
     except sqlite3.OperationalError as error:
         if _is_damage(error):
             raise _damaged(path, error) from error
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            raise StoreUnavailable(
+                f"the store {path} cannot be opened: another program has it open: end that one"
+            ) from error
         raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
     except (sqlite3.DatabaseError, Damaged) as error:
         raise _damaged(path, error) from error

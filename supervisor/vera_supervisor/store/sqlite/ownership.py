@@ -61,12 +61,22 @@ def _claim_directory(directory: Path) -> None:
         directory = directory.parent
     for each in reversed(missing):
         each.mkdir(_PRIVATE_DIRECTORY)
+        _sync_directory(each.parent)
     found = (missing[0] if missing else directory).stat()
     if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & _OTHERS_WRITE:
         raise StoreUnavailable(
             f"the directory {directory} may be written by other users: give the store a directory "
             f"that belongs to this one alone (chmod 700)"
         )
+
+
+def _sync_directory(directory: Path) -> None:
+    """See to it that what was made in a directory is there after a power cut."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _open_private(path: Path) -> int:

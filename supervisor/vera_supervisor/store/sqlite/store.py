@@ -62,6 +62,8 @@ class SqliteStore:
         self._on_commit = on_commit
         self._loop: asyncio.AbstractEventLoop
         self._writer: Writer | None = None
+        #: Done when the file is nobody's any more.
+        self._let_go: asyncio.Future[None]
         #: What is to be handed over at the end of this turn of the loop, or a little later.
         self._writes: list[Write] = []
         self._handing_over: asyncio.Handle | None = None
@@ -130,6 +132,7 @@ class SqliteStore:
         if warning is not None:
             log.warning(warning)
         self._loop = asyncio.get_running_loop()
+        self._let_go = self._loop.create_future()
         opened: asyncio.Future[Writer] = self._loop.create_future()
         threading.Thread(target=self._run, args=(opened,), name="store", daemon=True).start()
         self._writer = await opened
@@ -142,6 +145,7 @@ class SqliteStore:
         closed = self._ask(Writer.close)
         self._writer = None
         await closed
+        await self._let_go
 
     # On the event loop.
 
@@ -236,6 +240,7 @@ class SqliteStore:
             writer.run()
         finally:
             os.close(lock)
+            self._post(_resolve, self._let_go, None)
 
     def _post(self, call: Callable[..., None], *args: Any) -> None:
         try:

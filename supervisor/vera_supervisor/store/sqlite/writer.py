@@ -97,9 +97,10 @@ class Writer:
             first = 0
             while first < len(writes):
                 first = self._write(writes, first)
+                self._tidy()
             for job in jobs:
                 job(self)
-            self._tidy()
+                self._tidy()
 
     # Jobs.
 

@@ -1,0 +1,100 @@
+"""Every command of docs/USER_GUIDE.md is run, and prints what stands there.
+
+Those that need a service manager, a container engine or a fresh checkout are run by the tests in
+`tests/deploy`; what is not run at all says why.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.guide.blocks import GUIDE, PLACES, Block, blocks, fits
+from tests.guide.reader import Reader
+from tests.support.worker_process import WorkerProcess, worker
+
+pytestmark = pytest.mark.system
+
+BLOCKS = blocks(GUIDE.read_text())
+SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS))
+#: What no test can run, word by word: a new one has to be put down here as well.
+NOT_RUN: dict[str, str] = {}
+
+
+def run_here(section: str) -> list[Block]:
+    return [b for b in BLOCKS if b.section == section and not b.reason and b.word not in PLACES]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+    """Run the worker that sections talk to which start none of their own."""
+    with worker(tmp_path_factory.mktemp("node"), modules="vera_executor.demo") as running:
+        yield running
+
+
+@pytest.mark.parametrize("section", [section for section in SECTIONS if run_here(section)])
+def test_a_section_is_true(section: str, node: WorkerProcess, tmp_path: Path) -> None:
+    todo = run_here(section)
+    with Reader(tmp_path, node.url) as reader:
+        if any(block.word == "serve" for block in todo):
+            reader.move_to_own_worker()
+        for block in todo:
+            reader.follow(block)
+
+
+def test_what_is_not_run_says_why_and_is_listed_here() -> None:
+    assert {block.code.strip(): block.reason for block in BLOCKS if block.reason} == NOT_RUN
+
+
+def test_every_block_is_of_a_kind_that_is_known() -> None:
+    for block in BLOCKS:
+        assert block.language in ("bash", "python", "toml") or block.file or block.reason, block
+        assert block.word in ("", "fails", "serve", *PLACES), block
+
+
+TWO = """
+## One
+
+```bash
+echo 1
+```
+
+It prints
+
+```text
+1 … 2
+```
+
+*Not run by the tests: there is none.*
+
+```bash docker
+docker ps
+```
+
+## Two
+
+```toml
+# worker.toml
+[worker]
+```
+"""
+
+
+def test_blocks_are_read() -> None:
+    first, second, third = blocks(TWO)
+    assert (first.section, first.line, first.code, first.expected) == (
+        "One",
+        4,
+        "echo 1\n",
+        "1 … 2\n",
+    )
+    assert (second.word, second.reason) == ("docker", "there is none.")
+    assert (third.section, third.file, third.reason) == ("Two", "worker.toml", None)
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "fit"),
+    [("a…c", "a b\nc", True), ("a … c\n", "a b c", True), ("a", "ab", False), ("…", "", True)],
+)
+def test_dots_stand_for_anything(expected: str, printed: str, fit: bool) -> None:
+    assert fits(expected, printed) is fit
