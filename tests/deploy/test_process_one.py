@@ -37,14 +37,18 @@ def first(tmp_path: Path) -> Iterator[tuple[WorkerProcess, int]]:
 def test_orphans_are_buried_whoever_left_them(first: tuple[WorkerProcess, int]) -> None:
     node, pid = first
     enter = ("nsenter", f"--target={pid}", "--pid", "--mount")
-    leave = f"for i in $(seq {_ORPHANS}); do (true &); done; (sleep 600 &)"
+    leave = f"for i in $(seq {_ORPHANS}); do (true &); done; (sleep 611 &)"
     subprocess.run([*enter, "sh", "-c", leave], check=True, timeout=60)
 
     def zombies() -> list[int]:
         return [child for child in process_tree.descendants(pid) if state(child) == "Z"]
 
     eventually(lambda: not zombies(), BURY_INTERVAL_S + 5 + slack_s(), "they are buried")
-    # What still runs is let alone, and executors are no strangers.
+    # What still runs is let alone, and what the worker itself waits for is no stranger.
+    slept = node.submit("sleep", 2.5 * BURY_INTERVAL_S, wait=20)
+    assert (slept["status"], slept["attempt"]) == ("completed", 1)
+    commands = [Path(f"/proc/{each}/cmdline").read_bytes() for each in process_tree.children(pid)]
+    assert b"sleep\x00611\x00" in commands
     assert node.submit("spawn_daemon", 600, wait=20)["status"] == "completed"
     assert node.submit("segfault", wait=20, max_retries=0)["failure"]["cause"] == "crashed"
     assert node.submit("noop", wait=20)["status"] == "completed"
