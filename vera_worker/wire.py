@@ -57,6 +57,14 @@ class LoadFailed(_Message, frozen=True):
     traceback: str
 
 
+class WarmUpFailed(_Message, frozen=True):
+    """The warm-up of the executor's pool failed; the executor leaves."""
+
+    function: str
+    reason: str
+    traceback: str
+
+
 class Pong(_Message, frozen=True):
     """The answer to Ping."""
 
@@ -96,7 +104,7 @@ class Raised(_Message, frozen=True):
 
 
 ToExecutor: TypeAlias = Assign | Stop | Ping | Retire
-FromExecutor: TypeAlias = Ready | LoadFailed | Pong | Reported | Returned | Raised
+FromExecutor: TypeAlias = Ready | LoadFailed | WarmUpFailed | Pong | Reported | Returned | Raised
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_executor = msgspec.msgpack.Decoder(ToExecutor).decode

@@ -7,18 +7,19 @@ import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
 import msgspec
 
-from vera_executor import fork_server, loading, sandbox, stack_taker
+from vera_executor import fork_server, loading, sandbox, stack_taker, warming
 from vera_executor.memory_bound import memory_bound
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
 from vera_worker import context, process_tree, wire
-from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable
+from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable, WarmUpFailed
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.framing import FrameReader
 from vera_worker.tasks import Cause
@@ -47,6 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_result_bytes: int
     #: Where sandboxed attempts have their directories.
     sandboxes: str | None = None
+    #: Variables that are set before the modules are loaded.
+    environment: Mapping[str, str] = {}
+    #: Functions by which pools warm up: all that there are, and the one that is called here.
+    warm_ups: tuple[str, ...] = ()
+    warm_up: str | None = None
 
 
 class SentFd(Protocol):
@@ -72,10 +78,14 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     stack_taker.start(STACK_SIGNAL)
     channel = Channel(link, settings.max_payload_bytes + wire.ENVELOPE_BYTES)
     try:
-        handlers = loading.load(settings.modules)
+        handlers = _load(settings)
     except ModuleLoadError as error:
         streams.flush()
         channel.send(wire.LoadFailed(error.module, error.reason, error.traceback))
+        leave()
+    except WarmUpFailed as error:
+        streams.flush()
+        channel.send(wire.WarmUpFailed(error.function, error.reason, error.traceback))
         leave()
     streams.restore()
     gc.freeze()  # what is loaded stays: no collection need look at it
@@ -84,6 +94,16 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
     executor.serve()
     leave()
+
+
+def _load(settings: Settings) -> dict[str, loading.Handler]:
+    os.environ.update(settings.environment)
+    handlers = loading.load(settings.modules)
+    for name in settings.warm_ups:  # those of other pools too: one that is not there is told early
+        warming.find(name)
+    if settings.warm_up is not None:
+        warming.warm_up(settings.warm_up)
+    return handlers
 
 
 def _offer_to_the_oom_killer() -> None:

@@ -72,6 +72,8 @@ class ExecutorAnswered(_Event, frozen=True):
     """An idle executor answered its self-check."""
 
     slot_id: int
+    #: Why it must not run another task, if so.
+    unfit: str | None = None
 
 
 class ExecutorLost(_Event, frozen=True):

@@ -79,6 +79,8 @@ class Metrics:
         self.requeues = 0
         self.refusals: Counter[Refusal] = Counter()
         self.commit_seconds = Distribution()
+        #: By pool.
+        self.start_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
         self.run_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
         self.wait_seconds: dict[str, Distribution] = {
             priority: Distribution() for priority in Priority
@@ -135,6 +137,12 @@ class _Snapshot(Collector):
             "Executors that were lost and replaced.",
             "cause",
             now.executor_losses,
+        )
+        yield _histograms(
+            "executor_start_seconds",
+            "From the launch of an executor to its being ready for a task.",
+            "pool",
+            metrics.start_seconds,
         )
         yield _histograms(
             "task_duration_seconds",

@@ -49,7 +49,6 @@ from vera_supervisor.live_task import LiveTask
 from vera_supervisor.pools import Pool, PoolPolicy, Pools
 from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
-from vera_supervisor.roster import Size
 from vera_supervisor.slot import Limits, Slot, SlotState
 from vera_supervisor.waiting import Blocked, Outlook, Waiting
 from vera_worker.lifecycle import (
@@ -69,6 +68,9 @@ from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, Record, Sandbox, Spe
 
 #: A write that the store refused is tried again after this.
 SAVE_AGAIN_S: Final = 1.0
+#: So many starts are on disk before they begin once tasks of an earlier run were taken up: a task
+#: that kills the worker at once would otherwise never be seen to have started.
+CAREFUL_STARTS: Final = 256
 _MIB: Final = 1024 * 1024
 _NOTHING_SPENT: Final = Spent()
 
@@ -76,11 +78,8 @@ _NOTHING_SPENT: Final = Spent()
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the configuration says about tasks and executors."""
 
-    #: Of the default pool.
-    size: Size
-    limits: Limits
-    #: The pools besides that, by name, and which functions run in them.
-    pools: Mapping[str, PoolPolicy] = {}
+    #: All pools by name, and which functions run in another one than the default pool.
+    pools: Mapping[str, PoolPolicy]
     routes: Mapping[str, str] = {}
     queue_size: int
     ceilings: Ceilings = Ceilings()
@@ -103,9 +102,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     functions: frozenset[str] | None = None
 
     @property
-    def all_pools(self) -> dict[str, PoolPolicy]:
-        """All pools by name."""
-        return {DEFAULT_POOL: PoolPolicy(size=self.size, limits=self.limits), **self.pools}
+    def limits(self) -> Limits:
+        """How long executors may take: those of the default pool; others only start slower."""
+        return self.pools[DEFAULT_POOL].limits
 
     def memory_tiers(self, task: Task) -> tuple[int, ...]:
         """Return what attempts of that task may use, one after the other; none: no limit."""
@@ -134,9 +133,8 @@ class Scheduler:
     """Owns all live tasks, what they wait for, and the pools of executors."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
-        pools = policy.all_pools
-        self.waiting = Waiting(policy.aging_step_s, pools, policy.routes)
-        self.pools = Pools(pools, self.waiting.lines)
+        self.waiting = Waiting(policy.aging_step_s, policy.pools, policy.routes)
+        self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
         #: Rings no later than TimePassed will next be of use; read after every event.
@@ -154,6 +152,9 @@ class Scheduler:
         self.late_answers = 0
         #: Executors that are gone without having been told to leave, by what ended them.
         self.losses: Counter[Cause] = Counter()
+        self._careful_starts = 0
+        #: Starts that have to be on disk before their tasks are sent off, by task.
+        self._unsent: dict[str, StartAttempt] = {}
         self._rng = rng
         self._unsaved: deque[tuple[float, RequeueTask | FinishTask]] = deque()
         #: While tasks of an earlier run are taken up.
@@ -204,7 +205,7 @@ class Scheduler:
         self.waiting.max_concurrency = policy.max_concurrency
         self.waiting.alone = policy.alone
         self.admission.ceilings = policy.ceilings
-        self.pools.obey(policy.all_pools)
+        self.pools.obey(policy.pools)
 
     # What others may read.
 
@@ -360,6 +361,7 @@ class Scheduler:
             for live in recovery.in_order():
                 self.waiting.enqueue(live, live.place)
             self._recovery = None
+            self._careful_starts = CAREFUL_STARTS
         return effects
 
     def _take_up_waiting(
@@ -444,14 +446,21 @@ class Scheduler:
         return live.attempt == effect.attempt
 
     def _start_stored(self, effect: StartAttempt, now: float) -> list[Effect]:
-        """A task that may run only once is sent off when its start is on disk."""
-        live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
+        """A task whose start had to be on disk first is sent off."""
+        live = self._awaiting(effect)
+        if live is None:
             return []
         slot = self._slot_of(live)
         if slot.state is SlotState.BUSY:
             return [self._assign(slot, live)]
         return self._not_sent(live, slot, now)
+
+    def _awaiting(self, effect: StartAttempt) -> LiveTask | None:
+        """Return the task that waits for just this start to be stored, if it still does."""
+        if self._unsent.get(effect.task_id) is not effect:
+            return None
+        del self._unsent[effect.task_id]
+        return self.live[effect.task_id]
 
     def _not_sent(self, live: LiveTask, slot: Slot, now: float) -> list[Effect]:
         """A task was to stop before it was sent off: its executor is free, unless it is killed."""
@@ -462,11 +471,9 @@ class Scheduler:
         return self._end_badly(live, failure, b"", now)
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
-        live = self.live.get(effect.task_id)
-        if live is None or live.attempt != effect.attempt or live.status is not RUNNING:
-            return []
-        if not effect.acknowledge:
-            return []  # it runs already, and its end will be stored
+        live = self._awaiting(effect)
+        if live is None:
+            return []  # or it runs already, and its end will be stored
         slot = self._slot_of(live)
         if slot.state is not SlotState.BUSY:
             return self._not_sent(live, slot, now)
@@ -497,8 +504,12 @@ class Scheduler:
 
     def _executor_answered(self, event: ev.ExecutorAnswered, now: float) -> list[Effect]:
         slot = self.slots.get(event.slot_id)
-        if slot is not None:
-            self.pools.roster_of(slot).answered(slot, now)
+        if slot is None:
+            return []
+        roster = self.pools.roster_of(slot)
+        if event.unfit is not None and slot.state is SlotState.CHECKING:
+            return [roster.retire(slot, now)]
+        roster.answered(slot, now)
         return []
 
     def _attempt_reported(self, event: ev.AttemptReported, now: float) -> list[Effect]:
@@ -649,9 +660,15 @@ class Scheduler:
         self.waiting.begin(task)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
-        once = task.function in self.policy.at_most_once
-        effects.append(StartAttempt(task.task_id, live.attempt, acknowledge=once))
-        if not once:
+        stored_first = live.spent.crashes > 0 or task.function in self.policy.at_most_once
+        if self._careful_starts:
+            self._careful_starts -= 1
+            stored_first = True
+        start = StartAttempt(task.task_id, live.attempt, acknowledge=stored_first)
+        effects.append(start)
+        if stored_first:
+            self._unsent[task.task_id] = start
+        else:
             effects.append(self._assign(slot, live))
 
     def _assign(self, slot: Slot, live: LiveTask) -> Effect:
@@ -722,6 +739,8 @@ class Scheduler:
         return FinishTask(task_id, live.attempt, live.status, result, failure, output)
 
     def _leave_slot(self, live: LiveTask) -> None:
+        if self._unsent:
+            self._unsent.pop(live.task.task_id, None)
         live.slot_id = None
         self.running -= 1
         self.waiting.end(live.task)

@@ -39,9 +39,14 @@ from vera_supervisor.pool.launch import Launcher, Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
-from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy, Scheduler
-from vera_supervisor.slot import Limits
+from vera_supervisor.staffing import (
+    check_functions,
+    outfits,
+    pool_policies,
+    routes,
+    warm_ups,
+)
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
@@ -112,8 +117,10 @@ async def _serve(
     # First: then this process may move to a group of its own, which is not what there is to see.
     host = Host(config.limits.cpu_cores, config.limits.memory)
     groups = await anyio.to_thread.run_sync(groups_of, config)
-    async with executors(config, dispatcher, groups) as pool, anyio.create_task_group() as group:
+    processes = executors(config, dispatcher, groups, metrics)
+    async with processes as pool, anyio.create_task_group() as group:
         catalogue = Catalogue(await pool.functions, config.tasks.functions)
+        check_functions(config, catalogue)
         for name in catalogue.unknown:
             log.warning("tasks.functions.%s: no task module offers such a function", name)
         scheduler.obey(policy(config, catalogue))
@@ -196,17 +203,8 @@ def feed_of(config: Config) -> Feed:
 def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
     """Return what the scheduler is to go by."""
     return Policy(
-        size=Size(
-            min_workers=config.executor.min_workers,
-            max_workers=config.executor.max_workers,
-            idle_timeout_s=config.executor.idle_timeout,
-            max_tasks=config.executor.max_tasks,
-        ),
-        limits=Limits(
-            start_timeout_s=config.executor.start_timeout,
-            check_interval_s=config.health.check_interval,
-            kill_grace_s=config.limits.kill_grace,
-        ),
+        pools=pool_policies(config),
+        routes=routes(config),
         queue_size=config.queue.size,
         ceilings=Ceilings(
             max_cpu_percent=config.limits.max_cpu_percent,
@@ -240,7 +238,7 @@ def groups_of(config: Config) -> Groups | None:
 
 @asynccontextmanager
 async def executors(
-    config: Config, dispatcher: Dispatcher, groups: Groups | None
+    config: Config, dispatcher: Dispatcher, groups: Groups | None, metrics: Metrics
 ) -> AsyncIterator[Pool]:
     """Start the executors; kill them all on the way out, however that is taken."""
     limits = config.limits
@@ -249,14 +247,17 @@ async def executors(
             modules=config.tasks.modules,
             max_payload_bytes=limits.max_body,
             max_result_bytes=limits.max_result,
+            warm_ups=warm_ups(config),
         ),
         groups,
     )
     pool = Pool(
         launcher,
+        outfits(config),
         dispatcher.post,
         max_result_bytes=limits.max_result,
         max_output_bytes=limits.max_output,
+        on_start=lambda name, seconds: metrics.start_seconds[name].observe(seconds),
     )
     dispatcher.attach(pool)
     try:

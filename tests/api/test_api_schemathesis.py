@@ -29,7 +29,7 @@ def test_the_server_does_what_its_document_says(
     node: WorkerProcess, rounds: int, tmp_path: Path
 ) -> None:
     command = [
-        str(Path(sys.executable).with_name("schemathesis")),
+        *(sys.executable, "-m", "schemathesis.cli"),
         f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
         "run",
         f"{node.url}/openapi.json",

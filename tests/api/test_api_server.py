@@ -174,3 +174,17 @@ def test_one_that_goes_on_for_ever_is_not_listened_to(monkeypatch: pytest.Monkey
             writer.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("pieces", [b"1\r\nx\r\n" * 1000, b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"])
+def test_many_pieces_for_an_application_that_has_ended_hold_nobody_up(pieces: bytes) -> None:
+    sent = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + pieces
+
+    async def main() -> None:
+        async with serving(answers) as (served, address):
+            reader, writer = await call(address, sent)
+            await reader.readuntil(b"ok")
+            writer.close()
+            await until(lambda: not served._connections)
+
+    run(main())

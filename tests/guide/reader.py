@@ -28,6 +28,7 @@ class Reader:
         self._ports = [url.rpartition(":")[2], *_free_ports(3)]
         self._workers = ExitStack()
         (directory / ".curlrc").write_text("fail-with-body\n")  # else an error is a success to it
+        programs = _programs(directory)
         self._environment = {
             name: value
             for name, value in os.environ.items()
@@ -35,7 +36,7 @@ class Reader:
         } | {
             "HOME": str(directory),
             "NO_PROXY": "*",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(directory),
             "VERA_URL": url,
             "WORKER_PORT": self._ports[0],
@@ -139,6 +140,16 @@ class _Terminal:
         assert self._worker.stdout is not None
         self._worker.stdout.close()
         assert status == 0, self.shown()
+
+
+def _programs(directory: Path) -> Path:
+    """Return where `vera-worker` is, of the very code that is tested."""
+    programs = directory / ".bin"
+    programs.mkdir()
+    program = programs / "vera-worker"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vera_supervisor "$@"\n')
+    program.chmod(0o755)
+    return programs
 
 
 def _free_ports(count: int) -> list[str]:

@@ -294,6 +294,8 @@ class World:
             ran = self.attempts[effect.task_id] - self.interruptions[effect.task_id]
             if effect.failure.cause is Cause.INTERRUPTED and ran > effect.attempt:
                 self.interruptions[effect.task_id] += 1
+            elif effect.failure.cause is not Cause.INTERRUPTED and ran < effect.attempt:
+                self.attempts[effect.task_id] += 1  # it was to stop before it was sent off
         self.writes.append(effect)
 
     def _carry_out(self, write: Write) -> Record | None:

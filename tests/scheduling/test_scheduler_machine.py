@@ -20,15 +20,15 @@ from tests.fakes.makers import (
     NEEDS,
     ONCE,
     TRAIN,
+    gpu_pool,
     make_task,
-    pool_policy,
     rounds,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_supervisor.roster import Size
 from vera_worker.lifecycle import TERMINAL
-from vera_worker.tasks import Cause, Failure, OnDependencyFailure, Priority
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         gpus=st.sampled_from((None, 1, 2)),
     )
     def begin(self, *, seed: int, gpus: int | None, **policy: float) -> None:
-        pools = {} if gpus is None else pool_policy(max_workers=gpus, idle_timeout_s=4.0)
+        pools = {} if gpus is None else gpu_pool(max_workers=gpus, idle_timeout_s=4.0)
         concurrency = {"slow": 1, TRAIN: 1}
         self.world = World(
             seed, start_timeout_s=20.0, max_concurrency=concurrency, **policy, **pools
@@ -213,7 +213,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(max_workers=st.integers(1, 3))
     def resize(self, max_workers: int) -> None:
-        size = self.world.policy.size
+        size = self.world.policy.pools[DEFAULT_POOL].size
         self.world.scheduler.pools.default.roster.size = Size(
             min_workers=min(size.min_workers, max_workers),
             max_workers=max_workers,

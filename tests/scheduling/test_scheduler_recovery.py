@@ -11,7 +11,7 @@ from tests.fakes.makers import ONCE, make_policy, make_task, rounds
 from tests.scheduling.desk import WALL, Desk, desk_with, one, only
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduler import CAREFUL_STARTS, Scheduler
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Priority, Record, Spent
 
@@ -108,6 +108,34 @@ def test_a_task_that_ran_is_tried_again_at_the_cost_of_a_crash_and_that_is_store
     assert desk.scheduler.running == 0
     desk.pass_time(requeue.delay_s)
     assert one(fx.Assign, desk.effects).attempt == 3
+
+
+def test_a_task_that_kills_the_worker_at_once_is_given_up_all_the_same() -> None:
+    """Of its first start the store never heard."""
+    record, lives = left("a"), 0
+    while lives < 9:
+        desk = desk_with(1, crash_retries=2)
+        effects = desk.recover(record) + [effect for _, effect in desk.pass_time(5.0)]
+        ends = only(fx.FinishTask, effects)
+        if ends:
+            break
+        lives += 1
+        start = one(fx.StartAttempt, effects)  # it is stored, and nothing after it
+        assert start.acknowledge
+        spent = [requeue.spent for requeue in only(fx.RequeueTask, effects)]
+        record = lost("a", attempt=start.attempt, spent=(spent or [Spent()])[0])
+    (end,) = ends
+    assert end.failure is not None
+    assert end.failure.cause is Cause.WORKER_LOST
+    assert (end.attempt, lives) == (3, 3)
+
+
+def test_after_a_while_a_start_waits_for_the_store_no_longer() -> None:
+    desk = desk_with(1, queue_size=CAREFUL_STARTS + 2)
+    desk.recover(*(left(f"{number}") for number in range(CAREFUL_STARTS + 1)))
+    order_of_starts(desk)
+    waited = [start.acknowledge for start in only(fx.StartAttempt, desk.effects)]
+    assert waited == [True] * CAREFUL_STARTS + [False]
 
 
 def test_a_task_that_loses_its_worker_again_and_again_is_given_up() -> None:

@@ -234,6 +234,11 @@ async def test_large_parts_are_replaced_and_taken_away_with_their_task(tmp_path:
         it.writer.finish("a", result=b"r" * 5000)
         record = await it.writer.record("a")
         assert (record.result, record.output) == (b"r" * 5000, b"")
+        kept = (
+            "select (select count(*) from tasks where result is null), (select count(*) from large)"
+        )
+        found = await it.store._read(lambda database: database.connection.execute(kept).fetchone())
+        assert found == (1, 2), "payload and result are not in the row"
         assert await it.store.forget(Query()) == 1
         left = await it.store._read(
             lambda database: database.connection.execute("select count(*) from large").fetchone()

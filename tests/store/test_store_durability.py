@@ -9,9 +9,10 @@ from typing import Final
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from tests.store.traced import Told, assert_kept, needs_strace, write_traced
+from tests.store.traced import Told, assert_kept, write_traced
 from tests.store.writer_process import GIVEN_UP, NOT_OPENED
 from tests.support.rounds import tortured, values
+from tests.support.traced_worker import needs_strace
 
 pytestmark = needs_strace
 

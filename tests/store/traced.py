@@ -2,13 +2,10 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final, NamedTuple
-
-import pytest
 
 from tests.store import writer_process
 from vera_supervisor.store.protocol import Query
@@ -17,13 +14,6 @@ from vera_worker.tasks import Record
 
 ROOT: Final = Path(__file__).parents[2]
 TIMEOUT_S: Final = 60
-
-
-needs_strace = pytest.mark.skipif(
-    not shutil.which("strace")
-    or subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode != 0,
-    reason="strace is not here, or may not trace",
-)
 
 
 class Told(NamedTuple):

@@ -1,17 +1,18 @@
-"""A worker with its durable store: restarts, a second worker on the same file, a full disk."""
+"""A worker with its durable store: restarts, a second worker on the same file, a damaged file."""
 
+import os
 import signal
-import subprocess
+import sqlite3
 import time
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.support.http_answers import assert_problem
-from tests.support.processes import eventually, slack_s
+from tests.support.patience import start_sleeping, until_status
+from tests.support.processes import alive, executors, fork_server, slack_s
 from tests.support.worker_process import WorkerFailedError, WorkerProcess, worker
+from vera_supervisor.store.sqlite.versions import wal_reset_warning
 
 pytestmark = pytest.mark.system
 
@@ -43,61 +44,54 @@ def test_a_second_worker_on_the_same_file_is_one_sentence(tmp_path: Path) -> Non
         assert node.client.get("/health/ready").status_code == 200
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 4 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small disk cannot be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def test_a_full_disk_refuses_submissions_until_there_is_room_again(
-    tmp_path: Path, small_disk: Path
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        ("pragma user_version = 99", "run the newer version that wrote it"),
+        (None, "is damaged"),
+    ],
+)
+def test_a_store_that_cannot_be_relied_on_is_one_sentence(
+    tmp_path: Path, harm: str | None, sentence: str
 ) -> None:
-    settings = DURABLE | {"STORE_URL": f"sqlite:///{small_disk}/tasks.db"}
-    with worker(tmp_path, **settings) as node:
-        ended = node.submit("echo", 1, wait=30)
-        filler = small_disk / "filler"
-        _fill(filler)
-        accepted: list[str] = []
-        refused = _submit_until_refused(node, accepted)
-        assert_problem(refused, 503)
-        assert "the store cannot write" in refused.json()["detail"]
-        ready = node.client.get("/health/ready")
-        assert ready.status_code == 503
-        assert "the store cannot write" in ready.json()["reasons"][0]
-        assert node.client.get("/health/live").status_code == 200
-        assert node.record(ended["task_id"]) == ended, "it can be read all the while"
-        filler.unlink()
-        eventually(lambda: _submit(node).is_success, 5.0 + slack_s(), "it takes tasks again")
-        assert node.client.get("/health/ready").status_code == 200
-        for task_id in accepted:
-            assert node.record(task_id, wait=30)["status"] == "completed"
+    """U1, D13."""
+    with worker(tmp_path, **DURABLE) as node:
+        node.submit("echo", 1, wait=30)
+        assert node.terminate() == 0
+    database = tmp_path / "var" / "tasks.db"
+    if harm is None:
+        database.write_bytes(database.read_bytes()[:-4096])
+    else:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute(harm)
+    with pytest.raises(WorkerFailedError) as failed:
+        WorkerProcess(tmp_path, **DURABLE)
+    assert failed.value.status == 2
+    assert sentence in failed.value.log.splitlines()[-1]
+    assert "Traceback" not in failed.value.log
 
 
-def _fill(filler: Path) -> None:
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"x" * 4096):
-                pass
-        except OSError:
-            return
+def test_executors_that_outlive_the_worker_for_a_moment_do_not_hold_the_store(
+    tmp_path: Path,
+) -> None:
+    """U6."""
+    with worker(tmp_path, **DURABLE) as node:
+        task_id = start_sleeping(node)
+        stopped = executors(node)
+        for pid in [fork_server(node), *stopped]:
+            os.kill(pid, signal.SIGSTOP)  # they cannot notice its end
+        node.process.kill()
+        node.process.wait()
+        assert alive(stopped)
+        with worker(tmp_path, **DURABLE) as second:
+            assert not alive(stopped), "they are ended before anything starts"
+            assert until_status(second, task_id, "running")["attempt"] == 2
 
 
-def _submit(node: WorkerProcess) -> httpx.Response:
-    payload = {"function": "noop", "args": [], "kwargs": {}}
-    body = {"payload": payload, "metadata": "x" * 50_000}
-    return node.client.post("/task/submit", params={"wait": 10}, json=body)
-
-
-def _submit_until_refused(node: WorkerProcess, accepted: list[str]) -> httpx.Response:
-    for _ in range(100):
-        answer = _submit(node)
-        if not answer.is_success:
-            return answer
-        accepted.append(answer.json()["task_id"])
-    raise AssertionError("the disk is not full")
+def test_a_version_of_sqlite_with_the_wal_reset_bug_is_spoken_of(tmp_path: Path) -> None:
+    """D9."""
+    warning = wal_reset_warning(sqlite3.sqlite_version_info)
+    with worker(tmp_path, **DURABLE) as node:
+        log = node.log.read_text()
+    assert ("WAL-reset bug" in log) == (warning is not None)
+    assert warning is None or warning in log

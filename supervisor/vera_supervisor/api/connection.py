@@ -11,8 +11,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import h11
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
@@ -22,6 +20,7 @@ from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 
+from vera_supervisor.api.inbox import Requests
 from vera_supervisor.api.peers import Peer
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
 
@@ -38,7 +37,8 @@ _FLUSH_S: Final = 10.0
 class Setting:
     """What all connections of a server have in common."""
 
-    app: ASGIWrapper
+    #: An ASGI application; Hypercorn only passes it on.
+    app: Any
     config: Config
     context: WorkerContext
     #: Seconds that a client may take to read a piece of an answer.
@@ -67,11 +67,12 @@ class Connection(TCPServer):
         #: Set once the client has sent all that it will.
         self._at_end = asyncio.Event()
         self._reading: asyncio.Task[Any] | None = None
+        self._lingering = False
 
     async def run(self) -> None:
         """Serve until one of both hangs up."""
         try:
-            async with TaskGroup(self.loop) as group:
+            async with Requests(self.loop) as group:
                 self.protocol = Http11(  # type: ignore[assignment]
                     self.app,
                     self.config,
@@ -104,7 +105,8 @@ class Connection(TCPServer):
         self._reading = asyncio.current_task()
         try:
             while data := await self.reader.read(_PIECE_BYTES):
-                await self.protocol.handle(RawData(data))
+                if not self._lingering:
+                    await self.protocol.handle(RawData(data))
         except OSError:
             pass  # the client is gone
         finally:
@@ -151,6 +153,8 @@ class Connection(TCPServer):
 
     async def _linger(self) -> None:
         """Say that the answer is whole, and let the client come to an end."""
+        self._lingering = True
+        self._on_idle(self, True)
         try:
             if self.writer.can_write_eof():
                 self.writer.write_eof()

@@ -13,6 +13,10 @@ from quart.asgi import ASGIHTTPConnection
 from quart.wrappers import Request
 from quart.wrappers.request import Body
 
+from vera_supervisor.api.counted_body import SMALL_BYTES, CountedBody
+
+#: Where the application has its BodyRoom.
+BODY_ROOM: Final = "body_room"
 NDJSON: Final = "application/x-ndjson"
 
 #: Read and not used at most, beside one piece of at most 64 KiB.
@@ -42,15 +46,26 @@ class PacedBody(Body):
 class PacedConnection(ASGIHTTPConnection):
     """Gives a request the body that fits it."""
 
+    _counted: CountedBody | None = None
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serve one request."""
+        try:
+            await super().__call__(receive, send)
+        finally:
+            if self._counted is not None:
+                self._counted.let_go()
+
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
-        if request.mimetype == NDJSON and not self._fits(request.content_length):
-            request.body = PacedBody()
-        return request
-
-    def _fits(self, content_length: int | None) -> bool:
+        length = request.content_length
         limit: int = self.app.config["MAX_CONTENT_LENGTH"]
-        return content_length is not None and content_length <= limit
+        if request.mimetype == NDJSON and (length is None or length > limit):
+            request.body = PacedBody()
+        elif (length or 0) > SMALL_BYTES or "Transfer-Encoding" in request.headers:
+            self._counted = CountedBody(length, limit, self.app.extensions[BODY_ROOM])
+            request.body = self._counted
+        return request
 
     async def handle_messages(self, request: Request, receive: ASGIReceiveCallable) -> None:
         """Read the body; returns when the client is gone."""

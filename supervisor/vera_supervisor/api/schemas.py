@@ -241,7 +241,7 @@ def record_out(
         started_at=_time_or_none(record.started_at),
         completed_at=_time_or_none(record.completed_at),
         result=None if record.result is None else Raw(record.result),
-        error=_sentence(failure) if record.ended else None,
+        error=_sentence(failure) if failure is not None and record.ended else None,
         attempt=max(record.attempt, 1),
         max_retries=task.max_retries,
         worker_id=worker_id,
@@ -275,9 +275,7 @@ def event_out(event: TaskEvent) -> EventOut:
     )
 
 
-def _sentence(failure: Failure | None) -> str | None:
-    if failure is None:
-        return None
+def _sentence(failure: Failure) -> str:
     if failure.type is None or failure.type == failure.message:
         return failure.message
     return f"{failure.type}: {failure.message}"

@@ -10,9 +10,8 @@ import logging
 import socket
 import ssl
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
@@ -21,6 +20,7 @@ from vera_supervisor.api.connection import MAX_HEAD_BYTES, Connection, Setting
 from vera_supervisor.api.peers import Peer, peer_of
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
 from vera_supervisor.api.room import Room
+from vera_supervisor.api.streams import open_streams
 from vera_supervisor.listening import leave
 from vera_supervisor.logs import Seldom
 
@@ -34,9 +34,24 @@ _TLS_S: Final = 5.0
 _AT_ONCE: Final = 32
 #: Seconds until we try again where the machine could not give us a connection.
 _RETRY_S: Final = 0.5
-_READER_BYTES: Final = 64 * 1024
 #: Seconds between two looks at the connections that rest.
 _REAP_S: Final = 0.25
+
+
+class _Caller(NamedTuple):
+    """Somebody who has called, and with whom TLS is not agreed on yet."""
+
+    peer: Peer
+    task: "asyncio.Task[None]"
+
+    def expire(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self.task.cancel()
+
+
+Guest: TypeAlias = Connection | _Caller
 
 
 class Server:
@@ -46,7 +61,7 @@ class Server:
         self,
         app: ASGIFramework,
         sockets: list[socket.socket],
-        room: Room[Connection],
+        room: Room[Guest],
         *,
         send_timeout_s: float,
         tls: ssl.SSLContext | None = None,
@@ -62,7 +77,7 @@ class Server:
         config.h11_max_incomplete_size = MAX_HEAD_BYTES
         config.keep_alive_max_requests = 1_000_000
         self._context = WorkerContext(None)
-        self._setting = Setting(ASGIWrapper(app), config, self._context, send_timeout_s)
+        self._setting = Setting(app, config, self._context, send_timeout_s)
         #: None while TLS is not agreed on.
         self._connections: dict[asyncio.Task[None], Connection | None] = {}
         self._reaper: asyncio.Task[None] | None = None
@@ -86,8 +101,8 @@ class Server:
         if self._reaper is not None:
             self._reaper.cancel()
         await self._context.terminated.set()  # what is under way is the last of its connection
-        for connection in self._room.resting():
-            connection.expire()
+        for guest in self._room.resting():
+            guest.expire()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=grace_s)
         for task, held in list(self._connections.items()):
@@ -120,7 +135,7 @@ class Server:
         guest = self._room.dispensable(share)
         if guest is None:
             return False
-        self._room.work(guest, guest.peer.share)
+        self._note(guest, False)
         guest.abort()  # it rests, and somebody wants to be served
         return True
 
@@ -149,17 +164,20 @@ class Server:
             self._loop.add_reader(listener, self._accept, listener)
 
     async def _serve(self, sock: socket.socket, peer: Peer) -> None:
-        task, connection = asyncio.current_task(), None
+        task = asyncio.current_task()
         assert task is not None
+        guest: Guest = _Caller(peer, task)
         try:
             sock.setblocking(False)
-            reader, writer = await self._streams(sock)
-            connection = Connection(self._setting, reader, writer, peer, self._note)
-            self._connections[task] = connection
-            self._note(connection, True)
-            await connection
+            self._note(guest, True)
+            reader, writer = await open_streams(sock, self.tls, _TLS_S)
+            self._note(guest, False)
+            guest = Connection(self._setting, reader, writer, peer, self._note)
+            self._connections[task] = guest
+            self._note(guest, True)
+            await guest
         except asyncio.CancelledError:
-            pass  # close() hung up
+            pass  # we hung up
         except OSError as error:
             if count := self._strange.due(self._loop.time()):
                 log.info(
@@ -169,42 +187,26 @@ class Server:
         except Exception:
             log.exception("a connection broke")
         finally:
-            if connection is None:
+            if isinstance(guest, _Caller):
                 sock.close()
-            else:
-                self._room.work(connection, peer.share)
+            self._note(guest, False)
             self._room.leave(peer.share)
             del self._connections[task]
 
-    async def _streams(
-        self, sock: socket.socket
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader = asyncio.StreamReader(_READER_BYTES, self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        limit_s = None if self.tls is None else _TLS_S
-        transport, _ = await self._loop.connect_accepted_socket(
-            lambda: protocol,
-            sock,
-            ssl=self.tls,
-            ssl_handshake_timeout=limit_s,
-            ssl_shutdown_timeout=limit_s,
-        )
-        return reader, asyncio.StreamWriter(transport, protocol, reader, self._loop)
-
-    def _note(self, connection: Connection, idle: bool) -> None:
+    def _note(self, guest: Guest, idle: bool) -> None:
         if idle:
-            self._room.rest(connection, connection.peer.share, self._loop.time())
+            self._room.rest(guest, guest.peer.share, self._loop.time())
         else:
-            self._room.work(connection, connection.peer.share)
+            self._room.work(guest, guest.peer.share)
 
     async def _reap(self) -> None:
         """Hang up on those that have nothing to say, for ever."""
         while True:
             await asyncio.sleep(_REAP_S)
             now = self._loop.time()
-            for connection in self._room.resting_since(now - IDLE_S):
-                self._room.rest(connection, connection.peer.share, now)  # its last chance
-                connection.expire()
+            for guest in self._room.resting_since(now - IDLE_S):
+                self._note(guest, True)  # it has as long again to take what is still to be sent
+                guest.expire()
 
 
 def _no_room() -> bytes:

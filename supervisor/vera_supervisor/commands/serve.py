@@ -12,16 +12,19 @@ from vera_supervisor import logs
 from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.entrance import UNFIT
 from vera_supervisor.listening import CannotListen
+from vera_supervisor.staffing import UnfitPool
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
 
-#: The service manager does not try that again: it does not get better by itself.
 _WRONG_CONFIGURATION: Final = 2
-#: That may: a disk that is full, a port that another program holds.
 _NOT_NOW: Final = 1
+#: What the user has to mend: the service manager does not try that again.
+_UNFIT: Final = (ModuleLoadError, UnfitPool, UnfitSchedule, *UNFIT)
+#: What may get better by itself: a port that another program holds, a disk that is full.
+_IN_THE_WAY: Final = (CannotListen, StoreUnavailable)
 
 
 @click.command
@@ -56,9 +59,9 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (ModuleLoadError, UnfitSchedule, *UNFIT) as group:
+    except* _UNFIT as group:
         _give_up(group, _WRONG_CONFIGURATION)
-    except* (CannotListen, StoreUnavailable) as group:
+    except* _IN_THE_WAY as group:
         _give_up(group, _NOT_NOW)
 
 

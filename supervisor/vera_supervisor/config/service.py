@@ -103,7 +103,7 @@ class Server:
         "Seconds that a client may take to read a piece of an answer.",
     )
     max_connections: int = key(
-        1000,
+        800,
         Integer(16, 1_000_000),
         "Connections at most; fewer where the limit of open files leaves no more.",
     )

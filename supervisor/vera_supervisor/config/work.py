@@ -40,6 +40,11 @@ class Executor:
         Seconds(),
         "Seconds without work after which an executor beyond min_workers is stopped.",
     )
+    growth_delay: float = key(
+        0.05,
+        Seconds(),
+        "Seconds that a task waits for an executor before one more is started.",
+    )
     control_groups: bool = key(
         True,
         Flag(),
@@ -47,6 +52,11 @@ class Executor:
     )
     max_tasks: int = key(
         0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
+    )
+    max_growth: int = key(
+        512 * _MIB,
+        Size(_MIB),
+        "Memory by which an executor may grow after its first task before it is replaced.",
     )
 
 
@@ -138,6 +148,9 @@ class Limits:
         2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
     )
     max_body: int = key(_MIB, Size(_KIB), "Size of the body of one request at most.")
+    max_bodies: int = key(
+        64 * _MIB, Size(_KIB), "Size of all large bodies that are on their way in, at most."
+    )
     max_result: int = key(10 * _MIB, Size(), "Size of the result of one task at most, as JSON.")
     max_output: int = key(_MIB, Size(0), "Captured output that is kept of one attempt; 0: none.")
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -24,12 +24,14 @@ from vera_supervisor.events import (
 )
 from vera_supervisor.pool.exits import explain
 from vera_supervisor.pool.fork_servers import end_tracker
+from vera_supervisor.pool.growth import Growth
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
+from vera_supervisor.pool.outfits import Outfit
 from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
-from vera_worker.errors import ModuleLoadError
+from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.handlers import FunctionInfo
 from vera_worker.tasks import Cause, Failure, Progress
@@ -45,6 +47,7 @@ _NOTE_AGAIN_S: Final = 1.0
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
 _MIB: Final = 1024 * 1024
+_MS: Final = 1000.0
 
 #: What an executor may conclude itself; all other causes are the supervisor's to see.
 _CAUSES_OF_A_CHILD: Final = {
@@ -58,10 +61,19 @@ class Pool:
     """The executor processes by slot. All methods return at once; `post` hears of the rest."""
 
     def __init__(
-        self, launcher: Launcher, post: Post, *, max_result_bytes: int, max_output_bytes: int
+        self,
+        launcher: Launcher,
+        outfits: Mapping[str, Outfit],
+        post: Post,
+        *,
+        max_result_bytes: int,
+        max_output_bytes: int,
+        on_start: Callable[[str, float], None] = lambda _pool, _seconds: None,
     ) -> None:
         self._launcher = launcher
+        self._outfits = outfits
         self._post = post
+        self._on_start = on_start
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
         self._executors: dict[int, Executor] = {}
@@ -81,7 +93,7 @@ class Pool:
 
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
-        self._do(self._launch(effect.slot_id))
+        self._do(self._launch(effect))
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
@@ -153,19 +165,21 @@ class Pool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    async def _launch(self, slot_id: int) -> None:
+    async def _launch(self, effect: Launch) -> None:
+        slot_id, outfit = effect.slot_id, self._outfits[effect.pool]
+        begun = _now()
         try:
-            launched = await anyio.to_thread.run_sync(self._launcher.start)
+            launched = await anyio.to_thread.run_sync(self._launcher.start, outfit, effect.seat)
         except (OSError, EOFError) as error:
             log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
-        executor = Executor(launched, self._max_output_bytes)
+        executor = Executor(launched, self._max_output_bytes, outfit.max_growth, begun)
         self._executors[slot_id] = executor
         await executor.connect(
             self._max_frame_bytes,
-            partial(self._heard, slot_id, executor),
+            partial(self._heard, effect, executor),
             partial(self._broken, slot_id),
             partial(self._unlinked, slot_id),
         )
@@ -228,7 +242,8 @@ class Pool:
             self._exceeded(executor.limited, executor.memory.killed())
             executor.limited = None
 
-    def _heard(self, slot_id: int, executor: "Executor", message: wire.FromExecutor) -> None:
+    def _heard(self, launch: Launch, executor: "Executor", message: wire.FromExecutor) -> None:
+        slot_id = launch.slot_id
         match message:
             case wire.Returned():
                 self._end_limit(executor)
@@ -241,7 +256,7 @@ class Pool:
                         message.result,
                         executor.stopped(),
                         executor.output.take(),
-                        message.unfit,
+                        message.unfit or executor.growth.after_task(_now()),
                     )
                 )
             case wire.Raised():
@@ -255,18 +270,26 @@ class Pool:
                         None,
                         _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
-                        message.unfit,
+                        message.unfit or executor.growth.after_task(_now()),
                     )
                 )
             case wire.Reported():
                 progress = Progress(message.fraction, message.message)
                 self._post(AttemptReported(slot_id, message.task_id, message.attempt, progress))
             case wire.Pong():
-                self._post(ExecutorAnswered(slot_id))
+                self._post(ExecutorAnswered(slot_id, executor.growth.at_rest(_now())))
             case wire.Ready():
                 executor.output.take()  # what the modules printed while they were loaded
                 if not self.functions.done():
                     self.functions.set_result(message.functions)
+                took_s = _now() - executor.begun
+                self._on_start(launch.pool, took_s)
+                log.debug(
+                    "executor %d of the pool %s is ready after %.0f ms",
+                    executor.pid,
+                    launch.pool,
+                    took_s * _MS,
+                )
                 self._post(ExecutorReady(slot_id))
             case wire.LoadFailed():
                 error = ModuleLoadError(message.module, message.reason, message.traceback)
@@ -274,16 +297,25 @@ class Pool:
                 log.error("%s", error)
                 if not self.functions.done():
                     self.functions.set_exception(error)
+            case wire.WarmUpFailed():
+                failed = WarmUpFailed(message.function, message.reason, message.traceback)
+                executor.broken = str(failed)
+                log.error("an executor of the pool %s is not ready: %s", launch.pool, failed)
 
 
 class Executor:
     """One executor process as the supervisor holds it."""
 
-    def __init__(self, launched: Launched, max_output_bytes: int) -> None:
+    def __init__(
+        self, launched: Launched, max_output_bytes: int, max_growth: int | None, begun: float
+    ) -> None:
+        #: When it was begun to be launched.
+        self.begun = begun
         self._launched = launched
         self.memory = launched.memory
         self.pid = launched.process.pid
         self.output = Output(launched.output_fd, max_output_bytes)
+        self.growth = Growth(self.pid, max_growth)
         self.link: Link
         #: Why it is killed although its task had time left.
         self.broken: str | None = None
@@ -400,3 +432,7 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> None:
     await anyio.to_thread.run_sync(partial(call, *args))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,82 @@
+"""What a connection hands to the application of one request, and how the application is run.
+
+Hypercorn's own queue holds up whoever puts something into it for as long as nobody takes anything
+out: a client that sends many pieces to an application that has ended would keep its connection for
+ever. Here nothing waits for an application that has ended.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.config import Config
+from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
+
+log = logging.getLogger(__name__)
+
+#: Pieces of a body that are kept for an application that does not take them yet.
+_MOST: Final = 2
+
+
+class Inbox:
+    """Events for an application; it takes them one by one."""
+
+    def __init__(self) -> None:
+        self._events: deque[ASGIReceiveEvent] = deque()
+        self._over = False
+        self._come = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def put(self, event: ASGIReceiveEvent) -> None:
+        """Keep an event; returns when there is room for the next one, or no need of it."""
+        if self._over:
+            return
+        self._events.append(event)
+        self._come.set()
+        if event["type"] == "http.request" and event["more_body"]:
+            while len(self._events) >= _MOST and not self._over:
+                self._room.clear()
+                await self._room.wait()
+
+    async def get(self) -> ASGIReceiveEvent:
+        """Take the next event, as soon as there is one."""
+        while not self._events:
+            self._come.clear()
+            await self._come.wait()
+        self._room.set()
+        return self._events.popleft()
+
+    def end(self) -> None:
+        """Take no more: the application has ended."""
+        self._over = True
+        self._events.clear()
+        self._room.set()
+
+
+class Requests(TaskGroup):
+    """The requests of one connection."""
+
+    async def spawn_app(
+        self,
+        app: AppWrapper,
+        config: Config,  # noqa: ARG002 - Hypercorn passes it on
+        scope: Scope,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        """Run the application for one request; return where to put what comes for it."""
+        inbox = Inbox()
+        self.spawn(_serve, app, scope, inbox, send)
+        return inbox.put
+
+
+async def _serve(app: Any, scope: Scope, inbox: Inbox, send: Any) -> None:
+    try:
+        await app(scope, inbox.get, send)
+    except Exception:
+        log.exception("a request broke")
+    finally:
+        inbox.end()
+        await send(None)

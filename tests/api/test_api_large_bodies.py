@@ -1,0 +1,79 @@
+"""Large bodies that come at once have a bound together, whoever sends them and how slowly."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.http_answers import Answer, assert_problem, connect, host_of, read_to_end
+from tests.support.patience import until
+from tests.support.worker_process import WorkerProcess
+from vera_supervisor.api.counted_body import BodyRoom
+
+SETTINGS = {"VERA_LIMITS__MAX_BODIES": "200KiB"}
+LARGE = 150 * 1024
+
+
+@given(st.lists(st.integers(0, 120)), st.data())
+def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(
+    sizes: list[int], data: st.DataObject
+) -> None:
+    room, held = BodyRoom(100), list[int]()
+    for size in sizes:
+        fits = not sum(held) or sum(held) + size <= 100
+        assert room.take(size) is fits
+        if fits:
+            held.append(size)
+        if held and data.draw(st.booleans()):
+            room.give_back(held.pop())
+    for size in held:
+        room.give_back(size)
+    assert room.take(1000), "one body always has room"
+
+
+def submission(size: int) -> bytes:
+    shell = json.dumps({"payload": {"function": "noop", "kwargs": {}}, "metadata": ""}).encode()
+    return shell[:-2] + b"x" * (size - len(shell)) + b'"}'
+
+
+def head(node: WorkerProcess, length: str) -> bytes:
+    return (
+        b"POST /task/submit HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\n%b\r\n\r\n"
+    ) % (host_of(node.url), length.encode())
+
+
+def answer_to(node: WorkerProcess, size: int) -> Answer:
+    with connect(node.url) as connection:
+        sent = head(node, f"Connection: close\r\nContent-Length: {size}")
+        connection.sendall(sent + submission(size))
+        [answer] = read_to_end(connection)
+        return answer
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [(f"Content-Length: {LARGE}", b"{"), ("Transfer-Encoding: chunked", b"1\r\n{\r\n")],
+)
+def test_who_is_slow_to_send_much_holds_up_those_who_send_much(
+    node: WorkerProcess, length: str, body: bytes
+) -> None:
+    assert answer_to(node, LARGE).status == 202
+    with connect(node.url) as slow:
+        slow.sendall(head(node, length) + body)
+        until(lambda: answer_to(node, LARGE).status == 503)
+        refused = answer_to(node, LARGE)
+        assert "too many large bodies" in assert_problem(refused, 503)["detail"]
+        assert refused.headers["retry-after"] == "1"
+        assert answer_to(node, 2000).status == 202, "small ones come in all the same"
+    until(lambda: answer_to(node, LARGE).status == 202)  # it is gone, and its room is free
+
+
+@pytest.mark.system
+def test_many_that_are_read_leave_no_trace(node: WorkerProcess) -> None:
+    for _ in range(10):
+        assert answer_to(node, LARGE).status == 202
+    too_much = answer_to(node, 2 << 20)
+    assert_problem(too_much, 413)
+    assert answer_to(node, LARGE).status == 202
