@@ -38,7 +38,7 @@ def test_a_second_worker_on_the_same_file_is_one_sentence(tmp_path: Path) -> Non
         with pytest.raises(WorkerFailedError) as failed:
             WorkerProcess(tmp_path, **DURABLE)
         assert time.monotonic() - started < 1.0 + slack_s()
-        assert failed.value.status == 1  # which the service manager tries again
+        assert failed.value.status == 2
         assert "in use by another worker" in failed.value.log.splitlines()[-1]
         assert "Traceback" not in failed.value.log
         assert node.client.get("/health/ready").status_code == 200

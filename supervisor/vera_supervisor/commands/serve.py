@@ -22,9 +22,7 @@ from vera_worker.errors import ModuleLoadError
 _WRONG_CONFIGURATION: Final = 2
 _NOT_NOW: Final = 1
 #: What the user has to mend: the service manager does not try that again.
-_UNFIT: Final = (ModuleLoadError, UnfitPool, UnfitSchedule, *UNFIT)
-#: What may get better by itself: a port that another program holds, a disk that is full.
-_IN_THE_WAY: Final = (CannotListen, StoreUnavailable)
+_UNFIT: Final = (ModuleLoadError, StoreUnavailable, UnfitPool, UnfitSchedule, *UNFIT)
 
 
 @click.command
@@ -61,7 +59,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
         )
     except* _UNFIT as group:
         _give_up(group, _WRONG_CONFIGURATION)
-    except* _IN_THE_WAY as group:
+    except* CannotListen as group:  # the address may be free, or there, in a moment
         _give_up(group, _NOT_NOW)
 
 
