@@ -15,6 +15,7 @@ import msgspec
 
 from vera_executor import fork_server, loading, sandbox, stack_taker, warming
 from vera_executor.memory_bound import memory_bound
+from vera_executor.meter import Meter
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
@@ -191,6 +192,7 @@ class Executor:
         self._streams = streams
         self._settings = settings
         self._surroundings = Surroundings()
+        self._meter = Meter()
         self._environment = os.environ  # a task may put another object there
 
     def serve(self) -> None:
@@ -231,7 +233,9 @@ class Executor:
         reach(FaultPoint.TASK_RECEIVED)
         try:
             with memory_bound(assign.memory_bytes):
-                outcome = attempt(assign, handler.function, self._settings.max_result_bytes)
+                outcome = attempt(
+                    assign, handler.function, self._settings.max_result_bytes, self._meter
+                )
         finally:
             context.enter(None)
         reach(FaultPoint.TASK_RAN)
@@ -251,5 +255,5 @@ def leave() -> NoReturn:
 
 def _not_run(assign: wire.Assign, exception: str, message: str) -> wire.Raised:
     return wire.Raised(
-        assign.task_id, assign.attempt, Cause.EXCEPTION, exception, message, "", 0.0, 0.0
+        assign.task_id, assign.attempt, Cause.EXCEPTION, exception, message, "", 0.0, None
     )

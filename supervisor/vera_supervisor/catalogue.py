@@ -57,6 +57,23 @@ class Function:
         )
 
 
+class Differences(NamedTuple):
+    """Names of the functions by which two catalogues differ."""
+
+    added: list[str]
+    removed: list[str]
+    #: Those whose signature, description or options are others.
+    changed: list[str]
+
+    def words(self) -> list[str]:
+        """Return them in words, for a log."""
+        return [
+            f"functions {verb}: {', '.join(names)}"
+            for verb, names in zip(self._fields, self, strict=True)
+            if names
+        ]
+
+
 class Catalogue:
     """All functions by exact name. A name that is not here cannot be called, whatever it spells."""
 
@@ -76,6 +93,15 @@ class Catalogue:
     def get(self, name: str) -> Function | None:
         """Return that function, or None."""
         return self._functions.get(name)
+
+    def differences(self, new: "Catalogue") -> Differences:
+        """Return by what `new` differs from this."""
+        mine, others = self._functions, new._functions  # noqa: SLF001 - it is one of us
+        return Differences(
+            sorted(others.keys() - mine.keys()),
+            sorted(mine.keys() - others.keys()),
+            sorted(n for n in mine.keys() & others.keys() if mine[n].info != others[n].info),
+        )
 
     @property
     def names(self) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """Whether the worker is well: one predicate, for clients, for probes and for the watchdog."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -32,11 +33,13 @@ class PoolSigns(msgspec.Struct, frozen=True, kw_only=True):
     min_workers: int
     #: How many in a row died before they were ready.
     failed_starts: int
+    #: Whether others are on their way, in place of those that were there.
+    replaced: bool = False
 
     @property
     def deserted(self) -> bool:
         """Whether there is no executor although there should be one."""
-        if self.serving:
+        if self.serving or (self.replaced and not self.failed_starts):
             return False
         return self.min_workers > 0 or self.failed_starts > 0  # else it comes with a task
 
@@ -53,6 +56,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     check_interval_s: float
     queue_full: bool
+    #: How many tasks wait for a function that there is no more, by its name.
+    unknown_functions: Mapping[str, int] = {}
     #: What holds starts back, in one clause; None: nothing does.
     held_back: str | None = None
     #: Why the store cannot write; None: it can.
@@ -106,6 +111,10 @@ def _impediments(signs: Signs) -> list[str]:
             where = "" if len(signs.pools) == 1 else f" in the pool {pool.name}"
             count = pool.failed_starts
             poor.append(f"{count} executors in a row died{where} before they were ready")
+    for function, count in sorted(signs.unknown_functions.items()):
+        poor.append(
+            f"{count} tasks wait for the function {function!r}, which no task module offers"
+        )
     if signs.queue_full:
         poor.append("the queue is full")
     if signs.held_back is not None:

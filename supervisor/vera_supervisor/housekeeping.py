@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
 
 import anyio
 import anyio.to_thread
@@ -27,6 +27,16 @@ BURY_INTERVAL_S: Final = 1.0
 _MIB: Final = 1024 * 1024
 
 
+class Executors(Protocol):
+    """Those whose use of the CPU is looked at."""
+
+    def pids(self) -> Iterable[int]:
+        """Return their process ids."""
+
+    def note_cpu(self, seconds_of: Mapping[int, float]) -> None:
+        """Take in how much CPU time each has used so far."""
+
+
 class Pulse:
     """Looks at the host, and at how late the event loop is; tells the scheduler of the load."""
 
@@ -35,13 +45,13 @@ class Pulse:
         host: Host,
         dispatcher: Dispatcher,
         clock: Clock,
-        executors: Callable[[], Iterable[int]],
+        executors: Executors,
         gpus: int = 0,
     ) -> None:
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
-        self._executors = executors  # their process ids
+        self._executors = executors
         self._gpus = gpus
         self.loop_lag_s = 0.0
 
@@ -61,7 +71,8 @@ class Pulse:
             await anyio.sleep(SAMPLE_INTERVAL_S)
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
-            usage = self._host.look([os.getpid(), *self._executors()])
+            usage = self._host.look([os.getpid(), *self._executors.pids()])
+            self._executors.note_cpu(usage.own_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,
@@ -83,6 +94,13 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         if gets_on():
             notifier.alive()
         await anyio.sleep(interval_s)
+
+
+async def keep_house(store: Store, clock: Clock) -> None:
+    """Forget and bury what is over, for ever."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(prune, store, clock)
+        group.start_soon(bury_strangers)
 
 
 async def bury_strangers() -> None:

@@ -3,13 +3,18 @@
 from quart import Blueprint, Response
 
 from vera_supervisor import events as ev
-from vera_supervisor.api.answers import ChangeOut, Draining, Reloaded, Resumed
+from vera_supervisor.api.answers import (
+    ChangeOut,
+    Draining,
+    FunctionChanges,
+    Reloaded,
+    Resumed,
+)
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
-from vera_supervisor.config import ConfigError, explained
-from vera_supervisor.entrance import UNFIT
-from vera_supervisor.reloading import NeedsRestart
+from vera_supervisor.config import explained
+from vera_supervisor.reloading import CANNOT_RELOAD, NeedsRestart
 
 
 def routes(services: Services) -> Blueprint:
@@ -30,12 +35,13 @@ def routes(services: Services) -> Blueprint:
     @blueprint.post("/admin/reload")
     async def reload() -> Response:
         try:
-            changes = await services.reloader.reload()
-        except (ConfigError, *UNFIT) as error:
-            raise Problem(422, f"not reloaded, nothing was changed: {error}") from error
+            done = await services.reloader.reload()
         except NeedsRestart as error:
             raise Problem(409, str(error)) from error
-        return json_response(Reloaded([ChangeOut(c.key, c.old, c.new) for c in changes]))
+        except CANNOT_RELOAD as error:
+            raise Problem(422, f"not reloaded, nothing was changed: {error}") from error
+        changes = [ChangeOut(c.key, c.old, c.new) for c in done.changes]
+        return json_response(Reloaded(changes, FunctionChanges(*done.functions)))
 
     @blueprint.get("/admin/config")
     async def configuration() -> Response:

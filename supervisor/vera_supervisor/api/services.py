@@ -107,6 +107,8 @@ class Services:
                     serving=sum(slot.state in _SERVING for slot in pool.roster),
                     min_workers=pool.roster.size.min_workers,
                     failed_starts=pool.roster.failed_starts,
+                    replaced=last is not None
+                    and any(slot.state is SlotState.STARTING for slot in pool.roster),
                 )
                 for pool in scheduler.pools
             ),
@@ -115,6 +117,7 @@ class Services:
             check_interval_s=scheduler.policy.limits.check_interval_s,
             queue_full=scheduler.queued >= scheduler.policy.queue_size,
             store_fault=self.store.fault,
+            unknown_functions=scheduler.waiting.unknown(),
             held_back=self._held_back(),
         )
 

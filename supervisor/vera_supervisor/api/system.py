@@ -102,6 +102,7 @@ def routes(services: Services) -> Blueprint:
                         doc=function.info.doc,
                         pool=scheduler.waiting.line_of(function.info.name).pool,
                         limits=function.limits,
+                        usage=scheduler.waiting.habits.get(function.info.name),
                     )
                     for function in services.catalogue
                 ]

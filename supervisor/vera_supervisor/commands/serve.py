@@ -8,21 +8,20 @@ from typing import Final, NoReturn
 import anyio
 import click
 
-from vera_supervisor import logs
+from vera_supervisor import entrance, logs
 from vera_supervisor.config import KEYS, ConfigError, load
-from vera_supervisor.entrance import UNFIT
 from vera_supervisor.listening import CannotListen
+from vera_supervisor.pool import trial
 from vera_supervisor.staffing import UnfitPool
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
-from vera_worker.errors import ModuleLoadError
 
 _WRONG_CONFIGURATION: Final = 2
 _NOT_NOW: Final = 1
 #: What the user has to mend: the service manager does not try that again.
-_UNFIT: Final = (ModuleLoadError, StoreUnavailable, UnfitPool, UnfitSchedule, *UNFIT)
+_UNFIT: Final = (StoreUnavailable, UnfitPool, UnfitSchedule, *trial.UNFIT, *entrance.UNFIT)
 
 
 @click.command
