@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import anyio
@@ -16,7 +17,7 @@ from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool import fork_servers
 from vera_supervisor.reservations import Capacity
-from vera_supervisor.store.protocol import Store
+from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 PRUNE_INTERVAL_S: Final = 30.0
 #: Seconds that an orphan of the container may be dead and still there.
 BURY_INTERVAL_S: Final = 1.0
+#: Seconds between an answer of the store and the next question, and whom it is asked for.
+STORE_INTERVAL_S: Final = 1.0
+NOBODY: Final = " no task "
 _MIB: Final = 1024 * 1024
 
 
@@ -84,6 +88,33 @@ class Pulse:
             self._dispatcher.drain_rate.look(now)
 
 
+class StoreWatch:
+    """Asks the store for something small again and again: a thread that hangs gives no answer."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._asked_at: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it was asked; 0 where it has answered."""
+        return 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
+
+    async def ask(self) -> None:
+        """Ask once; returns when it has answered, were it to say that it cannot read."""
+        self._asked_at = self._clock.now()
+        with suppress(StoreUnavailable):
+            await self._store.get(NOBODY)
+        self._asked_at = None
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self.ask()
+            await anyio.sleep(STORE_INTERVAL_S)
+
+
 async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
     """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
     if notifier.watchdog_s is None:
@@ -94,13 +125,6 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         if gets_on():
             notifier.alive()
         await anyio.sleep(interval_s)
-
-
-async def keep_house(store: Store, clock: Clock) -> None:
-    """Forget and bury what is over, for ever."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(prune, store, clock)
-        group.start_soon(bury_strangers)
 
 
 async def bury_strangers() -> None:
