@@ -1,5 +1,6 @@
 """Tasks that wait for what a test does."""
 
+import select
 import time
 from pathlib import Path
 
@@ -11,3 +12,15 @@ def wait_for_file(path: str) -> None:
     while not Path(path).exists():
         time.sleep(_LOOK_S)
     Path(f"{path}.seen").touch()
+
+
+def fail_once(path: str) -> None:
+    """Fail the first time, and leave a file by which the next one knows."""
+    if not Path(path).exists():
+        Path(path).touch()
+        raise RuntimeError("once")
+
+
+def wait(seconds: float) -> None:
+    """Wait, but not in `time.sleep`: under libfaketime that is an error."""
+    select.select([], [], [], seconds)
