@@ -27,5 +27,15 @@ class ModuleLoadError(VeraError):
         self.traceback = traceback
 
 
+class WarmUpFailed(VeraError):
+    """The warm-up of a pool raised something: the executor that called it takes no tasks."""
+
+    def __init__(self, function: str, reason: str, traceback: str = "") -> None:
+        super().__init__(f"warm-up {function!r} failed: {reason}")
+        self.function = function
+        self.reason = reason
+        self.traceback = traceback
+
+
 class SandboxUnavailable(VeraError):
     """An attempt cannot be confined as its function wants; it was not run."""

@@ -6,7 +6,7 @@ import msgspec
 
 from vera_worker.framing import encode_frame
 from vera_worker.handlers import FunctionInfo
-from vera_worker.tasks import Sandbox
+from vera_worker.tasks import Sandbox, Used
 
 #: Room for the words around a payload or a result within a frame.
 ENVELOPE_BYTES: Final = 64 * 1024
@@ -57,6 +57,14 @@ class LoadFailed(_Message, frozen=True):
     traceback: str
 
 
+class WarmUpFailed(_Message, frozen=True):
+    """The warm-up of the executor's pool failed; the executor leaves."""
+
+    function: str
+    reason: str
+    traceback: str
+
+
 class Pong(_Message, frozen=True):
     """The answer to Ping."""
 
@@ -78,6 +86,8 @@ class Returned(_Message, frozen=True):
     result: bytes
     #: Set when the task left this process unfit for another one: why.
     unfit: str | None = None
+    #: None where the attempt was over too soon to use much.
+    used: Used | None = None
 
 
 class Raised(_Message, frozen=True):
@@ -91,12 +101,12 @@ class Raised(_Message, frozen=True):
     message: str
     traceback: str
     duration_s: float
-    cpu_seconds: float
+    used: Used | None
     unfit: str | None = None
 
 
 ToExecutor: TypeAlias = Assign | Stop | Ping | Retire
-FromExecutor: TypeAlias = Ready | LoadFailed | Pong | Reported | Returned | Raised
+FromExecutor: TypeAlias = Ready | LoadFailed | WarmUpFailed | Pong | Reported | Returned | Raised
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_executor = msgspec.msgpack.Decoder(ToExecutor).decode

@@ -5,20 +5,21 @@ import gc
 import os
 import signal
 import socket
-import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
 import msgspec
 
-from vera_executor import fork_server, loading, sandbox, stack_taker
+from vera_executor import fork_server, loading, sandbox, stack_taker, warming
 from vera_executor.memory_bound import memory_bound
+from vera_executor.meter import Meter
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
 from vera_worker import context, process_tree, wire
-from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable
+from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable, WarmUpFailed
 from vera_worker.fault_points import FaultPoint, reach
 from vera_worker.framing import FrameReader
 from vera_worker.tasks import Cause
@@ -34,9 +35,6 @@ OOM_SCORE: Final = 500
 
 _STANDARD_FDS: Final = (0, 1, 2)
 _RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
-#: After an answer the next task is often on its way: to look for it awhile, yielding the processor
-#: to whoever wants it, costs less than to fall asleep and be woken.
-_LOOK_OUT_S: Final = 30e-6
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +45,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_result_bytes: int
     #: Where sandboxed attempts have their directories.
     sandboxes: str | None = None
+    #: Variables that are set before the modules are loaded.
+    environment: Mapping[str, str] = {}
+    #: Functions by which pools warm up: all that there are, and the one that is called here.
+    warm_ups: tuple[str, ...] = ()
+    warm_up: str | None = None
 
 
 class SentFd(Protocol):
@@ -72,10 +75,14 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     stack_taker.start(STACK_SIGNAL)
     channel = Channel(link, settings.max_payload_bytes + wire.ENVELOPE_BYTES)
     try:
-        handlers = loading.load(settings.modules)
+        handlers = _load(settings)
     except ModuleLoadError as error:
         streams.flush()
         channel.send(wire.LoadFailed(error.module, error.reason, error.traceback))
+        leave()
+    except WarmUpFailed as error:
+        streams.flush()
+        channel.send(wire.WarmUpFailed(error.function, error.reason, error.traceback))
         leave()
     streams.restore()
     gc.freeze()  # what is loaded stays: no collection need look at it
@@ -84,6 +91,16 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
     executor.serve()
     leave()
+
+
+def _load(settings: Settings) -> dict[str, loading.Handler]:
+    os.environ.update(settings.environment)
+    handlers = loading.load(settings.modules)
+    for name in settings.warm_ups:  # those of other pools too: one that is not there is told early
+        warming.find(name)
+    if settings.warm_up is not None:
+        warming.warm_up(settings.warm_up)
+    return handlers
 
 
 def _offer_to_the_oom_killer() -> None:
@@ -119,8 +136,6 @@ class Channel:
     def receive(self) -> wire.ToExecutor:
         """Return the next message, waiting for it."""
         received = self._received
-        if not received:
-            self._look_out()
         while not received:
             self._take(0)
         return received.popleft()
@@ -135,14 +150,6 @@ class Channel:
         """Let go of the link in a process that a task forked: two would speak at once."""
         context.after_fork()
         self._link.close()
-
-    def _look_out(self) -> None:
-        until = time.monotonic() + _LOOK_OUT_S
-        while not self._received and time.monotonic() < until:
-            try:
-                self._take(socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                os.sched_yield()
 
     def _take(self, flags: int) -> None:
         try:
@@ -171,6 +178,7 @@ class Executor:
         self._streams = streams
         self._settings = settings
         self._surroundings = Surroundings()
+        self._meter = Meter()
         self._environment = os.environ  # a task may put another object there
 
     def serve(self) -> None:
@@ -211,7 +219,9 @@ class Executor:
         reach(FaultPoint.TASK_RECEIVED)
         try:
             with memory_bound(assign.memory_bytes):
-                outcome = attempt(assign, handler.function, self._settings.max_result_bytes)
+                outcome = attempt(
+                    assign, handler.function, self._settings.max_result_bytes, self._meter
+                )
         finally:
             context.enter(None)
         reach(FaultPoint.TASK_RAN)
@@ -231,5 +241,5 @@ def leave() -> NoReturn:
 
 def _not_run(assign: wire.Assign, exception: str, message: str) -> wire.Raised:
     return wire.Raised(
-        assign.task_id, assign.attempt, Cause.EXCEPTION, exception, message, "", 0.0, 0.0
+        assign.task_id, assign.attempt, Cause.EXCEPTION, exception, message, "", 0.0, None
     )

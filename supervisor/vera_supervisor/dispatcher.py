@@ -109,12 +109,15 @@ class Dispatcher:
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
-        if self._closed:
-            return
         inbox = self._inbox
         inbox.append(event)
-        if self._stepping:
-            return  # an effect of the step under way led here
+        if not self._stepping:  # else an effect of the step under way led here
+            self._work_off(inbox)
+
+    def _work_off(self, inbox: deque[ev.Event]) -> None:
+        if self._closed:
+            inbox.clear()
+            return
         self._stepping = True
         scheduler, carry, now = self.scheduler, self._carry, self._clock.now
         try:

@@ -78,6 +78,8 @@ class Metrics:
         self.refusals: Counter[Refusal] = Counter()
         self.executor_losses: Counter[str] = Counter()
         self.commit_seconds = Distribution()
+        #: By pool.
+        self.start_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
         self.run_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
         self.wait_seconds: dict[str, Distribution] = {
             priority: Distribution() for priority in Priority
@@ -134,6 +136,12 @@ class _Snapshot(Collector):
             "Executors that were lost and replaced.",
             "cause",
             metrics.executor_losses,
+        )
+        yield _histograms(
+            "executor_start_seconds",
+            "From the launch of an executor to its being ready for a task.",
+            "pool",
+            metrics.start_seconds,
         )
         yield _histograms(
             "task_duration_seconds",

@@ -24,6 +24,7 @@ PROMISED: Final = {
     "executors": ("gauge", {"state"}),
     "pool_executors": ("gauge", {"pool", "state"}),
     "pool_queue_size": ("gauge", {"pool"}),
+    "executor_start_seconds": ("histogram", {"pool"}),
     "executor_restarts_total": ("counter", {"cause"}),
     "admission_blocked": ("gauge", {"reason"}),
     "submissions_rejected_total": ("counter", {"reason"}),

@@ -1,6 +1,7 @@
 """Tasks, policies and settings with harmless defaults: a test says only what it is about."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,7 @@ from vera_supervisor.pools import PoolPolicy
 from vera_supervisor.roster import Size
 from vera_supervisor.scheduler import Policy
 from vera_supervisor.slot import Limits
-from vera_worker.tasks import Priority, Requirements, Task
+from vera_worker.tasks import DEFAULT_POOL, Priority, Requirements, Task
 
 #: The name of the one function that must never be started twice.
 ONCE: Final = "pay"
@@ -59,27 +60,33 @@ def make_task(task_id: str = "a", **changes: Any) -> Task:
     return msgspec.structs.replace(task, **changes)
 
 
-def make_policy(**changes: Any) -> Policy:
-    """Return a policy; a field of its `size` or `limits` can be named directly."""
+def pool_policy(**changes: Any) -> PoolPolicy:
+    """Return the policy of one pool; a field of its `size` or `limits` can be named directly."""
     size: dict[str, Any] = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
     size |= {"max_tasks": 0, "growth_delay_s": 0.0}
     limits = {"start_timeout_s": 30.0, "check_interval_s": 1e6, "kill_grace_s": 3.0}
-    for part in (size, limits):
-        part |= {name: changes.pop(name) for name in part.keys() & changes.keys()}
+    assert changes.keys() <= size.keys() | limits.keys()
+    return PoolPolicy(
+        size=Size(**{name: changes.get(name, value) for name, value in size.items()}),
+        limits=Limits(**{name: changes.get(name, value) for name, value in limits.items()}),
+    )
+
+
+def make_policy(*, others: Mapping[str, PoolPolicy] = {}, **changes: Any) -> Policy:
+    """Return a policy; what the default pool has can be named directly, `others` are beside it."""
+    of_pool = changes.keys() & {*Size.__struct_fields__, *Limits.__struct_fields__}
+    usual = pool_policy(**{name: changes.pop(name) for name in of_pool})
     policy: dict[str, Any] = {
+        "pools": {DEFAULT_POOL: usual, **others},
         "queue_size": 100,
         "aging_step_s": 60.0,
         "crash_retries": 2,
         "at_most_once": frozenset({ONCE}),
         "alone": frozenset({ALONE, TRAIN}),
     }
-    return Policy(size=Size(**size), limits=Limits(**limits), **policy | changes)
+    return Policy(**policy | changes)
 
 
-def pool_policy(**changes: Any) -> dict[str, Any]:
+def gpu_pool(**changes: Any) -> dict[str, Any]:
     """Return what makes a policy have a pool of its own for some functions."""
-    policy = make_policy(**changes)
-    return {
-        "pools": {GPUS: PoolPolicy(size=policy.size, limits=policy.limits)},
-        "routes": {INFER: GPUS, TRAIN: GPUS},
-    }
+    return {"others": {GPUS: pool_policy(**changes)}, "routes": {INFER: GPUS, TRAIN: GPUS}}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.makers import make_policy, rounds
+from tests.fakes.makers import pool_policy, rounds
 from tests.scheduling.desk import only
 from vera_supervisor import effects as fx
 from vera_supervisor.roster import FIRST_START_DELAY_S, MAX_START_DELAY_S, Roster
@@ -16,7 +16,7 @@ IDLE_TIMEOUT_S = 60.0
 def roster_of(
     min_workers: int = 0, max_workers: int = 4, *, check_interval_s: float = 1e6
 ) -> Roster:
-    policy = make_policy(
+    policy = pool_policy(
         min_workers=min_workers,
         max_workers=max_workers,
         idle_timeout_s=IDLE_TIMEOUT_S,
@@ -205,7 +205,7 @@ def test_with_a_lower_maximum_idle_ones_leave_at_once() -> None:
     roster.grow(4, 0.0)
     ready(roster)
     assign(roster, 0.0)
-    roster.size = make_policy(max_workers=2, idle_timeout_s=IDLE_TIMEOUT_S).size
+    roster.size = pool_policy(max_workers=2, idle_timeout_s=IDLE_TIMEOUT_S).size
     assert roster.overfull
     assert len(roster.shrink(0.0)) == 2
     assert not roster.overfull

@@ -15,8 +15,8 @@ from tests.fakes.makers import (
     ONCE,
     TORTURE,
     TRAIN,
+    gpu_pool,
     make_task,
-    pool_policy,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
@@ -48,7 +48,7 @@ class Run:
             max_tasks=rng.choice((0, 0, 3)),
             growth_delay_s=rng.choice((0.0, 0.05)),
             max_concurrency={"slow": rng.choice((1, 2))},
-            **rng.choice(({}, pool_policy(max_workers=1), pool_policy(max_workers=2))),
+            **rng.choice(({}, gpu_pool(max_workers=1), gpu_pool(max_workers=2))),
         )
         self.world.tell(ev.TimePassed())
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.makers import ONCE, make_policy
+from tests.fakes.makers import ONCE, pool_policy
 from tests.scheduling.desk import Desk, desk_with, one, only
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
@@ -99,7 +99,7 @@ def test_after_a_lower_maximum_those_too_many_leave_with_the_end_of_their_task()
     desk = desk_with(3)
     for name in "abcdef":
         desk.submit(name)
-    desk.scheduler.pools.default.roster.size = make_policy(max_workers=1).size
+    desk.scheduler.pools.default.roster.size = pool_policy(max_workers=1).size
     assert [type(effect) for effect in desk.end("a")] == [fx.Retire, fx.FinishTask, fx.Announce]
     assert len(only(fx.Retire, desk.end("b"))) == 1
     assert len(only(fx.Assign, desk.end("c"))) == 1

@@ -20,15 +20,15 @@ from tests.fakes.makers import (
     NEEDS,
     ONCE,
     TRAIN,
+    gpu_pool,
     make_task,
-    pool_policy,
     rounds,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_supervisor.roster import Size
 from vera_worker.lifecycle import TERMINAL
-from vera_worker.tasks import Cause, Failure, OnDependencyFailure, Priority
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority, Used
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ T = TypeVar("T")
 PICKS = st.integers(0, 1000)
 #: Around all the limits in force: delays, timeouts, graces, patience with the store.
 PAUSES = st.sampled_from((0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 30.0, 100.0))
+#: What attempts used: little, much memory, much CPU for the time that they took.
+USED = (Used(0.0, 2**20), Used(0.0, 2**31), Used(1e6, 2**20))
 FAILURES = st.sampled_from(
     (None, None, Cause.EXCEPTION, Cause.EXCEPTION, Cause.MEMORY, Cause.UNSERIALISABLE_RESULT)
 )
@@ -63,7 +65,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         gpus=st.sampled_from((None, 1, 2)),
     )
     def begin(self, *, seed: int, gpus: int | None, **policy: float) -> None:
-        pools = {} if gpus is None else pool_policy(max_workers=gpus, idle_timeout_s=4.0)
+        pools = {} if gpus is None else gpu_pool(max_workers=gpus, idle_timeout_s=4.0)
         concurrency = {"slow": 1, TRAIN: 1}
         self.world = World(
             seed, start_timeout_s=20.0, max_concurrency=concurrency, **policy, **pools
@@ -159,10 +161,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.tell(ev.ExecutorReady(executor.slot_id))
 
     @precondition(lambda self: self.busy())
-    @rule(pick=PICKS, cause=FAILURES, unfit=st.sampled_from((None, None, None, "too large")))
-    def answer(self, pick: int, cause: Cause | None, unfit: str | None) -> None:
+    @rule(
+        pick=PICKS,
+        cause=FAILURES,
+        unfit=st.sampled_from((None, None, None, "too large")),
+        used=st.sampled_from((None, None, None, *USED)),
+    )
+    def answer(
+        self, pick: int, cause: Cause | None, unfit: str | None, used: Used | None = None
+    ) -> None:
         failure = None if cause is None else Failure(cause=cause, message="boom")
-        self.world.answer(chosen(self.busy(), pick), failure, unfit)
+        self.world.answer(chosen(self.busy(), pick), failure, unfit, used)
 
     @precondition(lambda self: self.world.answers_given)
     @rule(pick=PICKS)
@@ -213,7 +222,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(max_workers=st.integers(1, 3))
     def resize(self, max_workers: int) -> None:
-        size = self.world.policy.size
+        size = self.world.policy.pools[DEFAULT_POOL].size
         self.world.scheduler.pools.default.roster.size = Size(
             min_workers=min(size.min_workers, max_workers),
             max_workers=max_workers,

@@ -5,12 +5,14 @@ from vera_supervisor.config.faults import ConfigError, Fault
 from vera_supervisor.config.key_paths import (
     FUNCTION_KEYS,
     KEYS,
+    POOL_KEYS,
     RELOADABLE,
     SCHEDULE_KEYS,
     explained,
     shown,
 )
 from vera_supervisor.config.loading import Loaded, load
+from vera_supervisor.config.pools import GPU_VARIABLE, Pool
 from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.schema import Config
 from vera_supervisor.config.service import (
@@ -27,7 +29,9 @@ from vera_supervisor.config.work import Executor, FunctionLimits, Limits, Queue,
 
 __all__ = [
     "FUNCTION_KEYS",
+    "GPU_VARIABLE",
     "KEYS",
+    "POOL_KEYS",
     "RELOADABLE",
     "SCHEDULE_KEYS",
     "Auth",
@@ -43,6 +47,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "Logging",
+    "Pool",
     "Queue",
     "Schedule",
     "Server",

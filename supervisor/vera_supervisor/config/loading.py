@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from vera_supervisor.config.faults import ConfigError, Fault, dotted, quoted
-from vera_supervisor.config.key_paths import KEYS, SCHEDULE_KEYS, KeyPath, assemble, flatten
+from vera_supervisor.config.key_paths import (
+    POOL_KEYS,
+    SCHEDULE_KEYS,
+    KeyPath,
+    assemble,
+    flatten,
+)
 from vera_supervisor.config.kinds import UnfitError
 from vera_supervisor.config.schema import Config
 from vera_supervisor.config.settings import Setting, from_environment, from_flags
 from vera_supervisor.config.toml_file import find_file, from_file
 
+#: The keys of tables of which there may be many; one key of such a table brings all others.
+_OF_TABLES: Final = {"pools": POOL_KEYS, "schedules": SCHEDULE_KEYS}
 _LONGEST_TIMEOUT: Final = ("limits", "max_task_timeout")
 #: Keys that must not exceed another one.
 _BOUNDED: Final = (
@@ -59,9 +67,8 @@ class _Merged:
 
     def take(self, setting: Setting) -> Fault | None:
         """Let a setting replace what stood before, or return why it cannot."""
-        if setting.path[0] == "schedules":
-            for leaf, key in SCHEDULE_KEYS.items():
-                self.values.setdefault((*setting.path[:2], leaf), key.default)
+        for leaf, key in _OF_TABLES.get(setting.path[0], {}).items():
+            self.values.setdefault((*setting.path[:2], leaf), key.default)
         try:
             self.values[setting.path] = setting.read()
         except UnfitError as error:
@@ -73,16 +80,46 @@ class _Merged:
 
     def settle(self) -> Iterator[Fault]:
         """Let defaults give way to the keys that bound them; yield what else exceeds its bound."""
-        for path, bound in (*_BOUNDED, *self._further_timeouts()):
+        pools = sorted({path[1] for path in self.values if path[0] == "pools"})
+        yield from self._settle_gpus(pools)
+        yield from self._settle_functions(pools)
+        sizes = [(("pools", p, "min_workers"), ("pools", p, "max_workers")) for p in pools]
+        for path, bound in (*_BOUNDED, *sizes, *self._further_timeouts()):
             if self._unfit & {path, bound} or self.values[path] <= self.values[bound]:
                 continue
             if setting := self._settings.get(path):
-                most = KEYS[dotted(bound)].shown(self.values[bound])
+                most = setting.key.shown(self.values[bound])
                 expected = f"at most {dotted(bound)}, which is {most} ({self._origin(bound)})"
                 yield setting.fault(expected, quoted(setting.key.shown(self.values[path])))
             else:
                 self.values[path] = self.values[bound]
                 self._capped[path] = bound
+
+    def _settle_gpus(self, pools: list[str]) -> Iterator[Fault]:
+        """Give each pool as many executors as GPUs, if it has any and nothing else is said."""
+        for pool in pools:
+            gpus = ("pools", pool, "gpus")
+            most = ("pools", pool, "max_workers")
+            if not self.values[gpus] or self._unfit & {gpus, most}:
+                continue
+            count, setting = len(self.values[gpus]), self._settings.get(most)
+            if setting is None:
+                self.values[most] = count
+            elif self.values[most] > count:
+                expected = f"at most {count}, one for each of {dotted(gpus)}"
+                yield setting.fault(expected, quoted(self.values[most]))
+
+    def _settle_functions(self, pools: list[str]) -> Iterator[Fault]:
+        """Yield what is wrong with functions that more than one pool claims."""
+        owners: dict[str, str] = {}
+        for pool in pools:
+            path = ("pools", pool, "functions")
+            setting = self._settings.get(path)
+            for function in self.values[path] or () if setting else ():
+                owner = owners.setdefault(function, pool)
+                if owner != pool and setting:
+                    found = f"{quoted(function)}, which {dotted(('pools', owner))} has"
+                    yield setting.fault("functions of no other pool", found)
 
     def origins(self) -> dict[str, str]:
         """Return where each came from: "default", "worker.toml:12", "MAX_WORKERS", "--port"."""

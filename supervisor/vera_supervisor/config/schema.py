@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vera_supervisor.config.pools import Pool
 from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.service import Auth, Health, Logging, Server, Store, Worker
 from vera_supervisor.config.work import Executor, Limits, Queue, Tasks
@@ -22,6 +23,7 @@ class Config:
     health: Health = field(default_factory=Health)
     store: Store = field(default_factory=Store)
     tasks: Tasks = field(default_factory=Tasks)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()
     #: Where each value came from, by dotted key; configurations that say the same are the same.
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)

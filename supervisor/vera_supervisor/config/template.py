@@ -7,8 +7,15 @@ from typing import Any, Final
 import tomli_w
 
 from vera_supervisor.config.faults import dotted
-from vera_supervisor.config.key_paths import FUNCTION_KEYS, KEYS, SCHEDULE_KEYS, SECTIONS
+from vera_supervisor.config.key_paths import (
+    FUNCTION_KEYS,
+    KEYS,
+    POOL_KEYS,
+    SCHEDULE_KEYS,
+    SECTIONS,
+)
 from vera_supervisor.config.keys import Key
+from vera_supervisor.config.pools import Pool
 from vera_supervisor.config.schedules import Schedule
 from vera_supervisor.config.work import FunctionLimits
 
@@ -22,13 +29,14 @@ _HEAD: Final = """\
 """
 
 _FUNCTION: Final = "[tasks.functions.analyze_data]"
+_POOL: Final = "[pools.gpu]"
 _SCHEDULE: Final = "[[schedules]]"
 
 
 def template() -> str:
     """Return the text of a configuration file that changes nothing."""
     sections = (_section(name, type_.__doc__) for name, type_ in SECTIONS.items())
-    return "\n".join((_HEAD, *sections, _function(), _schedule()))
+    return "\n".join((_HEAD, *sections, _function(), _pool(), _schedule()))
 
 
 def _section(section: str, about: str | None) -> str:
@@ -46,13 +54,23 @@ def _function() -> str:
     return "\n".join((f"# {about}", f"# {_FUNCTION}", *_entries(FUNCTION_KEYS)))
 
 
+def _pool() -> str:
+    """Return one pool, all of it commented out."""
+    return _commented(Pool.__doc__, _POOL, POOL_KEYS)
+
+
 def _schedule() -> str:
     """Return one schedule, all of it commented out."""
+    return _commented(Schedule.__doc__, _SCHEDULE, SCHEDULE_KEYS)
+
+
+def _commented(about: str | None, head: str, keys: Mapping[str, Key]) -> str:
     entries: list[str] = []
-    for name, key in SCHEDULE_KEYS.items():
+    for name, key in keys.items():
         value = key.kind.to_toml(key.default) if key.example is None else key.example
-        entries.append(f"# {key.about}\n# {name} = {_inline(value)}\n")
-    return "\n".join((f"# {Schedule.__doc__}", f"# {_SCHEDULE}", *entries))
+        mark = " [reloadable]" if key.reloadable else ""
+        entries.append(f"# {key.about}{mark}\n# {name} = {_inline(value)}\n")
+    return "\n".join((f"# {about}", f"# {head}", *entries))
 
 
 def _inline(value: Any) -> str:

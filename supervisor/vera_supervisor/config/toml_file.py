@@ -10,11 +10,13 @@ from vera_supervisor.config.faults import Fault, dotted, nearest, quoted
 from vera_supervisor.config.key_paths import (
     FUNCTION_KEYS,
     KEYS,
+    POOL_KEYS,
     SCHEDULE_KEYS,
     SECTIONS,
     KeyPath,
 )
 from vera_supervisor.config.keys import Key
+from vera_supervisor.config.pools import POOL_NAME
 from vera_supervisor.config.schedules import SCHEDULE_NAME
 from vera_supervisor.config.settings import Setting
 from vera_supervisor.config.toml_lines import line_of, locate
@@ -26,6 +28,7 @@ FILE_VARIABLE: Final = "VERA_CONFIG"
 
 _LARGEST_BYTES: Final = 2**20
 _FUNCTIONS: Final = "tasks.functions"
+_POOLS: Final = "pools"
 _SCHEDULES: Final = "schedules"
 _POSITION: Final = re.compile(
     r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL
@@ -109,12 +112,14 @@ class _Reader:
         for section, content in document.items():
             if section == _SCHEDULES:
                 yield from self._schedules(content)
+            elif section == _POOLS:
+                yield from self._tables((section,), content, POOL_KEYS)
             elif section in SECTIONS and isinstance(content, dict):
                 yield from self._section(section, content)
             elif section in SECTIONS:
                 yield self._no_table((section,), content)
             elif isinstance(content, dict | list):
-                yield self._unknown((section,), {*SECTIONS, _SCHEDULES}, "section")
+                yield self._unknown((section,), {*SECTIONS, _POOLS, _SCHEDULES}, "section")
             else:
                 yield self._unknown((section,), KEYS)
 
@@ -122,30 +127,46 @@ class _Reader:
         for leaf, value in content.items():
             path = (section, leaf)
             if dotted(path) == _FUNCTIONS:
-                yield from self._functions(path, value)
+                yield from self._tables(path, value, FUNCTION_KEYS)
             elif known := KEYS.get(dotted(path)):
                 yield self._setting(path, known, value)
             else:
                 yield self._unknown(path, {*KEYS, _FUNCTIONS})
 
-    def _functions(self, path: KeyPath, functions: object) -> Iterator[Setting | Fault]:
-        if not isinstance(functions, dict):
-            yield self._no_table(path, functions)
+    def _tables(
+        self, path: KeyPath, tables: object, keys: Mapping[str, Key]
+    ) -> Iterator[Setting | Fault]:
+        """Yield what is set in tables that have names of their user's choice."""
+        if not isinstance(tables, dict):
+            yield self._no_table(path, tables)
             return
-        for function, content in functions.items():
-            if isinstance(content, dict):
-                yield from self._function((*path, function), content)
+        for name, content in tables.items():
+            if path == (_POOLS,) and not POOL_NAME.fits(name):
+                yield self._fault((*path, name), f"expected {POOL_NAME.expected}")
+            elif isinstance(content, dict):
+                yield from self._table((*path, name), content, keys)
             else:
-                yield self._no_table((*path, function), content)
+                yield self._no_table((*path, name), content)
 
-    def _function(self, path: KeyPath, content: dict[str, Any]) -> Iterator[Setting | Fault]:
+    def _table(
+        self,
+        path: KeyPath,
+        content: dict[str, Any],
+        keys: Mapping[str, Key],
+        place: KeyPath | None = None,
+    ) -> Iterator[Setting | Fault]:
+        """Yield what is set in one of these; `place` is its path with its index, if it has one."""
+        place = place or path
         for leaf, value in content.items():
-            if known := FUNCTION_KEYS.get(leaf):
-                yield self._setting((*path, leaf), known, value)
+            if known := keys.get(leaf):
+                yield self._setting((*path, leaf), known, value, (*place, leaf))
             else:
-                yield self._unknown(
-                    (*path, leaf), [dotted((*path, name)) for name in FUNCTION_KEYS]
-                )
+                meant = nearest(dotted((*path, leaf)), [dotted((*path, name)) for name in keys])
+                yield self._fault((*path, leaf), "unknown key", meant, (*place, leaf))
+        for leaf, known in keys.items():
+            if known.required and leaf not in content:
+                message = f"expected {known.kind.expected}, found nothing"
+                yield self._fault((*path, leaf), message, place=place)
 
     def _schedules(self, schedules: object) -> Iterator[Setting | Fault]:
         if not isinstance(schedules, list) or not all(isinstance(one, dict) for one in schedules):
@@ -164,23 +185,7 @@ class _Reader:
                 yield self._fault((*path, "name"), message, place=(*place, "name"))
                 continue
             names.add(path[1])
-            yield from self._schedule(path, place, content)
-
-    def _schedule(
-        self, path: KeyPath, place: KeyPath, content: dict[str, Any]
-    ) -> Iterator[Setting | Fault]:
-        """Yield what is set of one schedule; `place` is its path with its index."""
-        for leaf, value in content.items():
-            if known := SCHEDULE_KEYS.get(leaf):
-                yield self._setting((*path, leaf), known, value, (*place, leaf))
-            else:
-                known_here = [dotted((*path, name)) for name in SCHEDULE_KEYS]
-                meant = nearest(dotted((*path, leaf)), known_here)
-                yield self._fault((*path, leaf), "unknown key", meant, (*place, leaf))
-        for leaf, known in SCHEDULE_KEYS.items():
-            if known.required and leaf not in content:
-                message = f"expected {known.kind.expected}, found nothing"
-                yield self._fault((*path, leaf), message, place=place)
+            yield from self._table(path, content, SCHEDULE_KEYS, place)
 
     def _setting(
         self, path: KeyPath, key: Key, value: object, place: KeyPath | None = None

@@ -37,6 +37,8 @@ class ForkServer(forkserver.ForkServer):
     def __init__(self, guardian: str, environment: dict[str, str]) -> None:
         super().__init__()
         self.set_forkserver_preload([guardian])
+        #: Held while it forks a process, and until that is known to be no orphan.
+        self.lock = threading.Lock()
         self._environment = environment
         self._stopped = False
         #: The server that has forked something, and so has imported everything.
@@ -60,12 +62,16 @@ class ForkServer(forkserver.ForkServer):
             if self._stopped:
                 raise OSError(errno.ESHUTDOWN, "the fork server was stopped")
             _all.add(self)
+            ours = {name: os.environ.get(name) for name in self._environment}
             os.environ.update(self._environment)
             try:
                 super().ensure_running()
             finally:
-                for name in self._environment:
-                    del os.environ[name]
+                for name, value in ours.items():
+                    if value is None:
+                        del os.environ[name]
+                    else:
+                        os.environ[name] = value
 
     def break_off(self) -> None:
         """Kill the server if it is still importing: whoever waits in `fork` gets an EOFError."""

@@ -26,7 +26,9 @@ from vera_supervisor.pool.fork_servers import (
     while_none_starts,
 )
 from vera_supervisor.pool.memory import MemoryControl, Sampled
+from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
+from vera_worker.errors import ModuleLoadError
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
 
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 _REAP_DEADLINE_S: Final = 1.0
 _SWEEP_DEADLINE_S: Final = 0.2
 _REAP_PAUSE_S: Final = 0.002
+_PLAIN: Final = Outfit()
 
 
 class Launched(NamedTuple):
@@ -50,60 +53,81 @@ class Launched(NamedTuple):
     #: What holds it to the limit of its task.
     memory: MemoryControl
 
+    def let_go(self) -> None:
+        """Give back all descriptors, as nobody is going to use them."""
+        _give_up(self.link, self.output_fd, self.stack_fd)
+        self.process.close()
+
 
 class Launcher:
-    """Starts executors of one generation: from one fork server, which has the task modules loaded.
+    """Starts executors of one generation: from fork servers that have the task modules loaded.
 
-    Its methods block and may be called from any thread.
+    There is one for each environment, since modules may look at that while they are loaded. Its
+    methods block and may be called from any thread.
     """
 
     def __init__(self, settings: Settings, groups: Groups | None) -> None:
         """Each executor gets one of the control groups, if any."""
         self._sandboxes = _make_directory()
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
-        self._server = ForkServer(
-            fork_server.__name__,
-            {
-                fork_server.PRELOAD_VARIABLE: ",".join(settings.modules),
-                fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
-            },
-        )
+        #: By the variables that they have besides our own.
+        self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
+        #: The files where they write which module they are importing.
+        self._progress: list[str] = []
         self._lock = threading.Lock()
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
         self._executors: dict[int, Group | None] = {}
+        #: The fork servers of those.
+        self._homes: dict[int, ForkServer] = {}
         self._groups = groups
         # Orphans of executors fall to the fork server; should that be killed, to us.
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
 
-    def start(self) -> Launched:
-        """Start one executor; raise OSError or EOFError when that is not possible."""
-        with self._lock:
-            if self._closed:
-                raise OSError(errno.ESHUTDOWN, "the pool is closed")
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the task modules."""
+        return self._settings.modules
+
+    def start(self, outfit: Outfit = _PLAIN, seat: int = 0) -> Launched:
+        """Start one executor of a pool; raise OSError when the machine has no room for it.
+
+        Where a module ends the process that imports it, raise ModuleLoadError; where it is not
+        imported to its end, nothing returns before `break_off`.
+        """
+        settings = msgspec.structs.replace(
+            self._settings, environment=outfit.variables(seat), warm_up=outfit.warm_up
+        )
+        server = self._server_for(outfit)
+        with server.lock:
             ours, theirs = socket.socketpair()
             output_fd, their_output_fd = os.pipe2(os.O_CLOEXEC)
             stack_fd = os.memfd_create("vera-stack")
             try:
-                process = self._server.fork(
-                    main.run, (theirs, _Sent(their_output_fd), _Sent(stack_fd), self._settings)
+                process = server.fork(
+                    main.run, (theirs, _Sent(their_output_fd), _Sent(stack_fd), settings)
                 )
+            except EOFError:
+                _give_up(ours, output_fd, stack_fd)
+                raise self._no_server() from None
             except BaseException:
-                ours.close()
-                os.close(output_fd)
-                os.close(stack_fd)
+                _give_up(ours, output_fd, stack_fd)
                 raise
             finally:
                 theirs.close()
                 os.close(their_output_fd)
             self._executors[process.pid] = group = self._group_of(process.pid)
+            self._homes[process.pid] = server
             memory = (group.memory if group is not None else None) or Sampled(process.pid)
             return Launched(process, ours, output_fd, stack_fd, memory)
 
     def break_off(self) -> None:
         """Have a `start` that waits for a module to be imported fail at once."""
-        self._server.break_off()
+        with self._lock:
+            servers = list(self._servers.values())
+        for server in servers:
+            server.break_off()
 
     def kill(self, pid: int) -> None:
         """Kill a running executor and all that it started."""
@@ -123,8 +147,9 @@ class Launcher:
             _remove(os.path.join(self._sandboxes, str(dead)))
 
     def _sweep_orphans(self, dead: int) -> None:
-        with self._lock:
-            server = self._server.pid
+        home = self._homes.pop(dead)
+        with home.lock:
+            server = home.pid
             if server is None:
                 return
             # Until they are gone, so that the next attempt does not meet them.
@@ -139,12 +164,50 @@ class Launcher:
 
     def close(self) -> None:
         """Kill all executors with all that they started, and end the fork server."""
-        self._closed = True
-        self._server.stop()  # not under the lock, which is held while a module is imported
+        with self._lock:
+            self._closed = True
+        for server in self._servers.values():
+            server.stop()  # not under the lock, which is held while a module is imported
         for group in filter(None, list(self._executors.values())):
             group.remove()
         if self._sandboxes is not None:
             _remove(self._sandboxes)
+
+    def importing(self) -> str | None:
+        """Return the name of the task module that a fork server is importing, if any."""
+        for path in self._progress:
+            with suppress(OSError), open(path, encoding="utf-8") as file:
+                if name := file.read():
+                    return name
+        return None
+
+    def _no_server(self) -> Exception:
+        """Return why a fork server that was asked for a process has ended instead."""
+        module = self.importing()
+        if module is None:
+            return OSError(errno.ECHILD, "the fork server has ended")
+        return ModuleLoadError(module, "it ended the process that imported it")
+
+    def _server_for(self, outfit: Outfit) -> ForkServer:
+        key = frozenset(outfit.environment.items())
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the pool is closed")
+            if key not in self._servers:
+                progress = os.devnull
+                if self._sandboxes is not None:
+                    progress = os.path.join(self._sandboxes, f"importing-{len(self._servers)}")
+                    self._progress.append(progress)
+                self._servers[key] = ForkServer(
+                    fork_server.__name__,
+                    {
+                        **outfit.environment,
+                        fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
+                        fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+                        fork_server.PROGRESS_VARIABLE: progress,
+                    },
+                )
+            return self._servers[key]
 
     def _group_of(self, pid: int) -> Group | None:
         if self._groups is None:
@@ -174,6 +237,12 @@ class Launcher:
             if not left and not os.path.exists(f"/proc/{dead}"):
                 return
             time.sleep(_REAP_PAUSE_S)
+
+
+def _give_up(link: socket.socket, *fds: int) -> None:
+    link.close()
+    for fd in fds:
+        os.close(fd)
 
 
 def _make_directory() -> str | None:

@@ -210,11 +210,12 @@ def tree_bytes(pid: int, limit_bytes: int) -> int:
     through all their pages, so it is asked only when their sum with everything shared is too much.
     """
     pids = [pid, *process_tree.descendants(pid)]
-    resident = sum(map(_resident_bytes, pids))
+    resident = sum(map(resident_bytes, pids))
     return resident if resident <= limit_bytes else sum(map(_proportional_bytes, pids))
 
 
-def _resident_bytes(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
+    """Return the bytes of memory that a process holds, with all that it shares; 0: it is gone."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE_BYTES
@@ -230,4 +231,4 @@ def _proportional_bytes(pid: int) -> int:
                     return int(line.split()[1]) * _KIB
     except OSError:  # it is gone, or the kernel does not tell
         pass
-    return _resident_bytes(pid)
+    return resident_bytes(pid)
