@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import fields
 from random import Random
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -38,17 +39,16 @@ class House:
     def __init__(self) -> None:
         self.bench = Bench(1, queue_size=1000)
         bench = self.bench
-        services = Services(
-            config=Config(),
-            dispatcher=bench.dispatcher,
-            store=cast("Any", bench.store),
-            catalogue=Catalogue([describe(work)], {}),
-            metrics=bench.metrics,
-            clock=bench.clock,
-            started_at=bench.clock.now(),
-            **dict.fromkeys(("host", "pulse", "reloader", "enforcement"), cast("Any", None)),
-        )
-        self._app = create_app(services)
+        parts: dict[str, Any] = {
+            "config": Config(),
+            "dispatcher": bench.dispatcher,
+            "store": bench.store,
+            "catalogue": Catalogue([describe(work)], {}),
+            "metrics": bench.metrics,
+            "clock": bench.clock,
+        }
+        others: dict[str, Any] = dict.fromkeys(each.name for each in fields(Services))
+        self._app = create_app(Services(**others | parts))
 
     async def ask(self, path: str, kind: str, body: bytes, *, turns: int, every: int) -> bool:
         """Send a request and leave after so many turns of the loop; return if it was answered.

@@ -1,5 +1,10 @@
-"""The clock on the wall of the real worker is put forward and back by an hour (D10)."""
+"""The clock on the wall of the real worker is put forward and back by an hour (D10).
 
+A library of ours that is preloaded does it: libfaketime makes every `time.sleep` an error.
+"""
+
+import shutil
+import subprocess
 import time
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +15,10 @@ import pytest
 from tests.support.processes import slack_s
 from tests.support.worker_process import WorkerProcess, worker
 
-_LIBRARIES: Final = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+SOURCE: Final = Path(__file__).with_name("wall_clock.c")
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(not _LIBRARIES, reason="libfaketime is not installed"),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler"),
 ]
 
 HOUR_S: Final = 3600.0
@@ -28,20 +33,18 @@ class Wall:
     """The clock on the wall that a worker sees; the one that it measures with is left alone."""
 
     def __init__(self, directory: Path) -> None:
-        self._offset = directory / "offset"
+        self._ahead = directory / "ahead"
         self.put(0.0)
-        self.settings = {
-            "LD_PRELOAD": str(_LIBRARIES[0]),
-            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        library = directory / "wall_clock.so"
+        compile_ = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
+        subprocess.run(compile_, check=True)
+        self.settings = {"LD_PRELOAD": str(library), "CLOCK_AHEAD_FILE": str(self._ahead)}
 
     def put(self, ahead_s: float) -> None:
         """Put it so far ahead of the real one."""
-        new = self._offset.with_suffix(".new")
+        new = self._ahead.with_suffix(".new")
         new.write_text(f"{ahead_s:+.0f}")
-        new.rename(self._offset)
+        new.rename(self._ahead)
 
     def ahead_s(self, node: WorkerProcess) -> float:
         """Return how far the worker's is ahead."""
@@ -62,8 +65,8 @@ def test_nothing_is_early_or_late(tmp_path: Path, wall: Wall) -> None:
     with worker(tmp_path, modules=modules, **settings) as node:
         for ahead_s in JUMPS:
             began = time.monotonic()
-            runs = node.submit("wait", TIME_S, timeout=3 * TIME_S)["task_id"]
-            overdue = node.submit("wait", 60, timeout=TIME_S)["task_id"]
+            runs = node.submit("sleep", TIME_S, timeout=3 * TIME_S)["task_id"]
+            overdue = node.submit("sleep", 60, timeout=TIME_S)["task_id"]
             delayed = node.submit("noop", delay=TIME_S)["task_id"]
             first = str(tmp_path / f"first {ahead_s}")
             again = node.submit("fail_once", first, max_retries=1, retry_delay=TIME_S)["task_id"]

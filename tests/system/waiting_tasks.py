@@ -1,6 +1,5 @@
 """Tasks that wait for what a test does."""
 
-import select
 import time
 from pathlib import Path
 
@@ -19,8 +18,3 @@ def fail_once(path: str) -> None:
     if not Path(path).exists():
         Path(path).touch()
         raise RuntimeError("once")
-
-
-def wait(seconds: float) -> None:
-    """Wait, but not in `time.sleep`: under libfaketime that is an error."""
-    select.select([], [], [], seconds)
