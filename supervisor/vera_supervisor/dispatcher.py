@@ -41,6 +41,10 @@ _QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 _WORTH_WAKING_FOR: Final = 1 / 4
 
 
+def _keep_quiet(_task_id: str, _attempt: int, _output: bytes) -> None:
+    """Show no output anywhere."""
+
+
 class Dispatcher:
     """The shell around the scheduler."""
 
@@ -51,6 +55,8 @@ class Dispatcher:
         journal: Journal,
         metrics: Metrics,
         clock: Clock,
+        *,
+        show_output: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.journal = journal
@@ -58,6 +64,8 @@ class Dispatcher:
         self._store = store
         self._metrics = metrics
         self._clock = clock
+        #: Takes what an attempt has printed: task id, attempt, bytes.
+        self._show_output = show_output or _keep_quiet
         self._inbox: deque[ev.Event] = deque()
         self._stepping = False
         self._closed = False
@@ -218,16 +226,15 @@ class Dispatcher:
 
     async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
         """Return the record of a task when it has ended, or as it is after `timeout_s`."""
-        ended = self.journal.expect_end(task_id)
-        try:
-            record = await self.record(task_id)
-            if record is not None and not record.ended:
-                await asyncio.wait([ended], timeout=timeout_s)
-                told = ended.result() if ended.done() else None
-                record = told or await self.record(task_id)
-        finally:
-            ended.cancel()
-        return record
+        live, told = self.scheduler.live.get(task_id), None
+        if live is not None and live.added:
+            ended = self.journal.expect_end(task_id)
+            timer = asyncio.get_running_loop().call_later(timeout_s, _give_up, ended)
+            try:
+                told = await ended
+            finally:
+                timer.cancel()
+        return told or await self.record(task_id)
 
     async def record(self, task_id: str) -> Record | None:
         """Return a task and what became of it, as far as the store has confirmed it."""
@@ -342,12 +349,14 @@ class Dispatcher:
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
         self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)
+        self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
         at = self._clock.wall()
         if self.journal.waits_for(effect.task_id):
             self._ends[effect.task_id] = self._ended_record(effect, at)
+        self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.finish(effect, at, partial(self._finished, effect))
 
     def _finished(self, effect: fx.FinishTask, fault: StoreFault | None) -> None:
@@ -391,3 +400,8 @@ class Dispatcher:
 
     def _task(self, task_id: str) -> Task:
         return self.scheduler.live[task_id].task
+
+
+def _give_up(waiting: asyncio.Future[Record | None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
