@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
+#: When this part of the queue is free, nobody need wait for a place.
+_ROOM_FOR_ALL: Final = 1 / 2
 _MIB: Final = 1024 * 1024
 
 
@@ -78,6 +80,8 @@ class Pulse:
             self._dispatcher.post(ev.LoadSeen(load))
             self.tell_capacity()
             self._dispatcher.drain_rate.look(now)
+            if self._dispatcher.has_room(_ROOM_FOR_ALL):
+                self._dispatcher.drain_rate.forget_line()
 
 
 async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
