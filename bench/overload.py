@@ -147,12 +147,17 @@ def phase(worker: Running, name: str, clients: list[Client], seconds: float) -> 
     finally:
         crowd.close()
     goodput = (completed(url) - before) / (time.perf_counter() - began)
+    ended = time.perf_counter()
+    while (left := httpx.get(f"{url}/health").json())["queue_size"] or left["active_tasks"]:
+        time.sleep(0.05)
+    lost = len(seen.latencies) - (completed(url) - before)
     latencies = sorted(seen.latencies)
     print(
         f"{name}: offered {seen.offered / seconds:.0f}/s, goodput {goodput:.1f}/s; accepted "
         f"{len(latencies)}, p50 {1000 * latencies[len(latencies) // 2]:.1f} ms, "
         f"p99 {1000 * latencies[len(latencies) * 99 // 100]:.1f} ms; refused {seen.refusals}, told "
-        f"{min(seen.waits, default=0)} to {max(seen.waits, default=0)} s"
+        f"{min(seen.waits, default=0)} to {max(seen.waits, default=0)} s; lost {lost}; "
+        f"idle and {left['status']} {time.perf_counter() - ended:.1f} s later"
     )
     return goodput, seen
 
@@ -184,15 +189,8 @@ def main() -> None:
             f"  goodput {goodput / peak:.1%} of the peak; {seen.got_in} of {seen.returned} "
             f"({seen.got_in / max(1, seen.returned):.0%}) got in when they first came back"
         )
-        url = f"http://127.0.0.1:{worker.port}"
-        began = time.perf_counter()
-        while (left := httpx.get(f"{url}/health").json())["queue_size"] or left["active_tasks"]:
-            time.sleep(0.05)
-        answer = httpx.get(f"{url}/health").json()
-        print(
-            f"after: idle and {answer['status']} within {time.perf_counter() - began:.1f} s; "
-            f"memory {(worker.process.memory_info().rss - memory) / 2**20:+.1f} MiB"
-        )
+        grown = (worker.process.memory_info().rss - memory) / 2**20
+        print(f"memory {grown:+.1f} MiB")
 
 
 if __name__ == "__main__":

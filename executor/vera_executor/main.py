@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import socket
-import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,9 +35,6 @@ OOM_SCORE: Final = 500
 
 _STANDARD_FDS: Final = (0, 1, 2)
 _RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
-#: After an answer the next task is often on its way: to look for it awhile, yielding the processor
-#: to whoever wants it, costs less than to fall asleep and be woken.
-_LOOK_OUT_S: Final = 30e-6
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,8 +136,6 @@ class Channel:
     def receive(self) -> wire.ToExecutor:
         """Return the next message, waiting for it."""
         received = self._received
-        if not received:
-            self._look_out()
         while not received:
             self._take(0)
         return received.popleft()
@@ -156,14 +150,6 @@ class Channel:
         """Let go of the link in a process that a task forked: two would speak at once."""
         context.after_fork()
         self._link.close()
-
-    def _look_out(self) -> None:
-        until = time.monotonic() + _LOOK_OUT_S
-        while not self._received and time.monotonic() < until:
-            try:
-                self._take(socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                os.sched_yield()
 
     def _take(self, flags: int) -> None:
         try:

@@ -218,16 +218,15 @@ class Dispatcher:
 
     async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
         """Return the record of a task when it has ended, or as it is after `timeout_s`."""
-        ended = self.journal.expect_end(task_id)
-        try:
-            record = await self.record(task_id)
-            if record is not None and not record.ended:
-                await asyncio.wait([ended], timeout=timeout_s)
-                told = ended.result() if ended.done() else None
-                record = told or await self.record(task_id)
-        finally:
-            ended.cancel()
-        return record
+        live, told = self.scheduler.live.get(task_id), None
+        if live is not None and live.added:
+            ended = self.journal.expect_end(task_id)
+            timer = asyncio.get_running_loop().call_later(timeout_s, _give_up, ended)
+            try:
+                told = await ended
+            finally:
+                timer.cancel()
+        return told or await self.record(task_id)
 
     async def record(self, task_id: str) -> Record | None:
         """Return a task and what became of it, as far as the store has confirmed it."""
@@ -391,3 +390,8 @@ class Dispatcher:
 
     def _task(self, task_id: str) -> Task:
         return self.scheduler.live[task_id].task
+
+
+def _give_up(waiting: asyncio.Future[Record | None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

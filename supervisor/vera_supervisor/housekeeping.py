@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 import anyio
@@ -14,7 +15,7 @@ from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
 from vera_supervisor.reservations import Capacity
-from vera_supervisor.store.protocol import Store
+from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 PRUNE_INTERVAL_S: Final = 30.0
 #: When this part of the queue is free, nobody need wait for a place.
 _ROOM_FOR_ALL: Final = 1 / 2
+#: Seconds between an answer of the store and the next question, and whom it is asked for.
+STORE_INTERVAL_S: Final = 1.0
+NOBODY: Final = " no task "
 _MIB: Final = 1024 * 1024
 
 
@@ -82,6 +86,33 @@ class Pulse:
             self._dispatcher.drain_rate.look(now)
             if self._dispatcher.has_room(_ROOM_FOR_ALL):
                 self._dispatcher.drain_rate.forget_line()
+
+
+class StoreWatch:
+    """Asks the store for something small again and again: a thread that hangs gives no answer."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._asked_at: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it was asked; 0 where it has answered."""
+        return 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
+
+    async def ask(self) -> None:
+        """Ask once; returns when it has answered, were it to say that it cannot read."""
+        self._asked_at = self._clock.now()
+        with suppress(StoreUnavailable):
+            await self._store.get(NOBODY)
+        self._asked_at = None
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self.ask()
+            await anyio.sleep(STORE_INTERVAL_S)
 
 
 async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:

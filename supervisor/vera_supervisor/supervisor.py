@@ -29,7 +29,7 @@ from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
 from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
+from vera_supervisor.housekeeping import Pulse, StoreWatch, feed_watchdog, prune
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
@@ -130,6 +130,7 @@ async def _serve(
         await first_executor(scheduler)
         pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
+        store_watch = StoreWatch(store, clock)
 
         def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
             catalogue = Catalogue(code.functions, new.tasks.functions)
@@ -156,19 +157,13 @@ async def _serve(
             metrics=metrics,
             host=host,
             pulse=pulse,
+            store_watch=store_watch,
             clock=clock,
             reloader=reloader,
             enforcement=enforcement(groups),
             started_at=clock.now(),
         )
-        routes = create_app(services)
-        app = Guard(
-            routes,
-            credentials=entrance.credentials,
-            allowed_hosts=config.server.allowed_hosts,
-            open_metrics=config.auth.open_metrics,
-            methods_of=methods_of(routes),
-        )
+        app = guarded_app(services, entrance)
         server = Server(
             app,
             [listener],
@@ -178,10 +173,10 @@ async def _serve(
         )
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
-        group.start_soon(pulse.run)
+        for service in (pulse.run, store_watch.run, timekeeper.run):
+            group.start_soon(service)
         group.start_soon(prune, store, clock)
         group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
-        group.start_soon(timekeeper.run)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
@@ -190,6 +185,18 @@ async def _serve(
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
+
+
+def guarded_app(services: Services, entrance: Entrance) -> Guard:
+    """Return the application behind its guard."""
+    app = create_app(services)
+    return Guard(
+        app,
+        credentials=entrance.credentials,
+        allowed_hosts=services.config.server.allowed_hosts,
+        open_metrics=services.config.auth.open_metrics,
+        methods_of=methods_of(app),
+    )
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:
