@@ -126,7 +126,8 @@ async def running_flow(
     store = MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=STORE_BYTES)
     scheduler = Scheduler(policy(config), random.Random(1))
     flow.dispatcher = Dispatcher(scheduler, store, flow, Metrics(), clock)
-    async with executors(config, flow.dispatcher) as pool, anyio.create_task_group() as group:
+    processes = executors(config, flow.dispatcher, None, Metrics())
+    async with processes as pool, anyio.create_task_group() as group:
         await pool.functions
         await flow.run(WARM_UP_TASKS)
         if max_cpu_percent is not None:
