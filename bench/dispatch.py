@@ -16,6 +16,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from statistics import linear_regression
 from typing import Final, NamedTuple
 
@@ -36,7 +37,7 @@ from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.memory import MemoryStore
-from vera_supervisor.supervisor import executors, policy
+from vera_supervisor.supervisor import code_on_trial, executors, policy
 from vera_worker.tasks import Priority, Record, Task
 
 EXECUTORS: Final = 2
@@ -125,13 +126,15 @@ async def running_flow(
     clock, flow = SystemClock(), Flow()
     store = MemoryStore(result_ttl_s=config.store.result_ttl, max_bytes=STORE_BYTES)
     scheduler = Scheduler(policy(config), random.Random(1))
-    flow.dispatcher = Dispatcher(scheduler, store, flow, Metrics(), clock)
-    processes = executors(config, flow.dispatcher, None, Metrics())
-    async with processes as pool, anyio.create_task_group() as group:
-        await pool.functions
+    metrics = Metrics()
+    flow.dispatcher = Dispatcher(scheduler, store, flow, metrics, clock)
+    async with (
+        executors(config, flow.dispatcher, partial(code_on_trial, None), metrics) as (pool, _),
+        anyio.create_task_group() as group,
+    ):
         await flow.run(WARM_UP_TASKS)
         if max_cpu_percent is not None:
-            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool.pids).run)
+            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool).run)
         yield flow
         group.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""Executors of a real worker: how soon one is ready, how soon there are four, what an idle one holds.
+"""Executors of a real worker: how soon one is ready, how soon there are four, and what one holds.
 
 An executor is forked from the warm fork server, which has the task modules loaded. The memory that
 it shares with that counts in RSS, in equal parts in PSS, and not at all in USS.

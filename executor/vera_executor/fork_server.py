@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from vera_worker import process_tree
@@ -26,6 +27,8 @@ PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
 #: Where they are looked for, as in PYTHONPATH. multiprocessing tells a server before Python 3.12
 #: nothing of that, and each executor would import for itself what is on the disk by then.
 PATH_VARIABLE: Final = "_VERA_PATH"
+#: The file that says which of them is being imported, should that never end, or end this process.
+PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
 
 #: Seconds between two looks whether the supervisor is still there, while modules are imported.
 _ASK_S: Final = 0.2
@@ -45,11 +48,15 @@ def _install() -> None:
     path = os.environ.pop(PATH_VARIABLE, None)
     if path is not None:
         sys.path[:] = path.split(os.pathsep)
+    progress = Path(os.environ.pop(PROGRESS_VARIABLE, os.devnull))
+    importlib.import_module("vera_executor.main")  # or each executor would take 20 ms for that
     with _watch_over_the_supervisor():
         for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
+            progress.write_text(module, encoding="utf-8")
             # An executor imports it again and reports what is wrong.
             with suppress(BaseException):
                 importlib.import_module(module)
+        progress.write_text("")
 
 
 @contextmanager

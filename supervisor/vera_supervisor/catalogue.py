@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
@@ -10,9 +10,6 @@ from vera_worker.tasks import Isolation, Priority, Sandbox
 
 #: Seconds before the first retry of a task where nothing else is said.
 _RETRY_DELAY_S: Final = 1.0
-
-
-T = TypeVar("T")
 
 
 class Terms(NamedTuple):
@@ -31,6 +28,10 @@ class Function:
         self.info = info
         self.limits = limits
         self._check = CallCheck(info.parameters)
+        self._priority = limits.priority or Priority.NORMAL
+        self._max_retries = limits.max_retries or 0
+        delay_s = limits.retry_delay
+        self._retry_delay_s = _RETRY_DELAY_S if delay_s is None else delay_s
 
     def fault(self, args: list[Any], kwargs: dict[str, Any]) -> str | None:
         """Return why these arguments do not fit, or None."""
@@ -46,13 +47,31 @@ class Function:
         default_timeout_s: float,
     ) -> Terms:
         """Return what is asked for; what is not, as the function has it, or as usual."""
-        limits = self.limits
+        if timeout_s is None:
+            timeout_s = self.limits.timeout
         return Terms(
-            _first(priority, limits.priority, Priority.NORMAL),
-            _first(timeout_s, limits.timeout, default_timeout_s),
-            _first(max_retries, limits.max_retries, 0),
-            _first(retry_delay_s, limits.retry_delay, _RETRY_DELAY_S),
+            self._priority if priority is None else priority,
+            default_timeout_s if timeout_s is None else timeout_s,
+            self._max_retries if max_retries is None else max_retries,
+            self._retry_delay_s if retry_delay_s is None else retry_delay_s,
         )
+
+
+class Differences(NamedTuple):
+    """Names of the functions by which two catalogues differ."""
+
+    added: list[str]
+    removed: list[str]
+    #: Those whose signature, description or options are others.
+    changed: list[str]
+
+    def words(self) -> list[str]:
+        """Return them in words, for a log."""
+        return [
+            f"functions {verb}: {', '.join(names)}"
+            for verb, names in zip(self._fields, self, strict=True)
+            if names
+        ]
 
 
 class Catalogue:
@@ -74,6 +93,15 @@ class Catalogue:
     def get(self, name: str) -> Function | None:
         """Return that function, or None."""
         return self._functions.get(name)
+
+    def differences(self, new: "Catalogue") -> Differences:
+        """Return by what `new` differs from this."""
+        mine, others = self._functions, new._functions  # noqa: SLF001 - it is one of us
+        return Differences(
+            sorted(others.keys() - mine.keys()),
+            sorted(mine.keys() - others.keys()),
+            sorted(n for n in mine.keys() & others.keys() if mine[n].info != others[n].info),
+        )
 
     @property
     def names(self) -> frozenset[str]:
@@ -120,12 +148,6 @@ class Catalogue:
 def memory_tiers(memory: int | None, tiers: tuple[int, ...] | None) -> tuple[int, ...]:
     """Return what attempts may use, one after the other, of the two ways to say it."""
     return tiers or (() if memory is None else (memory,))
-
-
-def _first(asked: T | None, limit: T | None, usual: T) -> T:
-    if asked is not None:
-        return asked
-    return usual if limit is None else limit
 
 
 def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLimits:

@@ -109,12 +109,15 @@ class Dispatcher:
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
-        if self._closed:
-            return
         inbox = self._inbox
         inbox.append(event)
-        if self._stepping:
-            return  # an effect of the step under way led here
+        if not self._stepping:  # else an effect of the step under way led here
+            self._work_off(inbox)
+
+    def _work_off(self, inbox: deque[ev.Event]) -> None:
+        if self._closed:
+            inbox.clear()
+            return
         self._stepping = True
         scheduler, carry, now = self.scheduler, self._carry, self._clock.now
         try:
@@ -215,16 +218,15 @@ class Dispatcher:
 
     async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
         """Return the record of a task when it has ended, or as it is after `timeout_s`."""
-        ended = self.journal.expect_end(task_id)
-        try:
-            record = await self.record(task_id)
-            if record is not None and not record.ended:
-                await asyncio.wait([ended], timeout=timeout_s)
-                told = ended.result() if ended.done() else None
-                record = told or await self.record(task_id)
-        finally:
-            ended.cancel()
-        return record
+        live, told = self.scheduler.live.get(task_id), None
+        if live is not None and live.added:
+            ended = self.journal.expect_end(task_id)
+            timer = asyncio.get_running_loop().call_later(timeout_s, _give_up, ended)
+            try:
+                told = await ended
+            finally:
+                timer.cancel()
+        return told or await self.record(task_id)
 
     async def record(self, task_id: str) -> Record | None:
         """Return a task and what became of it, as far as the store has confirmed it."""
@@ -388,3 +390,8 @@ class Dispatcher:
 
     def _task(self, task_id: str) -> Task:
         return self.scheduler.live[task_id].task
+
+
+def _give_up(waiting: asyncio.Future[Record | None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

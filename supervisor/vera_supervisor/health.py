@@ -1,5 +1,6 @@
 """Whether the worker is well: one predicate, for clients, for probes and for the watchdog."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -9,6 +10,10 @@ import msgspec
 MAX_LAG_S: Final = 1.0
 #: Executors show life by starting tasks or by self-checks; so much longer than a check is too long.
 SIGN_OF_LIFE_MARGIN_S: Final = 10.0
+#: A store that is asked and says nothing for so long takes no task.
+STORE_SILENCE_S: Final = 5.0
+#: After so long its thread will not come back. A disk may be slow, so this is a while.
+STORE_GIVEN_UP_S: Final = 60.0
 
 
 class State(StrEnum):
@@ -32,11 +37,13 @@ class PoolSigns(msgspec.Struct, frozen=True, kw_only=True):
     min_workers: int
     #: How many in a row died before they were ready.
     failed_starts: int
+    #: Whether others are on their way, in place of those that were there.
+    replaced: bool = False
 
     @property
     def deserted(self) -> bool:
         """Whether there is no executor although there should be one."""
-        if self.serving:
+        if self.serving or (self.replaced and not self.failed_starts):
             return False
         return self.min_workers > 0 or self.failed_starts > 0  # else it comes with a task
 
@@ -53,10 +60,14 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     check_interval_s: float
     queue_full: bool
+    #: How many tasks wait for a function that there is no more, by its name.
+    unknown_functions: Mapping[str, int] = {}
     #: What holds starts back, in one clause; None: nothing does.
     held_back: str | None = None
     #: Why the store cannot write; None: it can.
     store_fault: str | None
+    #: Seconds since the store was asked something that it has not answered.
+    store_silent_s: float = 0.0
 
     @property
     def idle(self) -> bool:
@@ -89,6 +100,8 @@ def assess(signs: Signs) -> Health:
         sick.append("no executor has shown a sign of life lately")
     if signs.store_fault is not None:
         sick.append(signs.store_fault)
+    if signs.store_silent_s > STORE_SILENCE_S:
+        sick.append(f"the store has not answered for {signs.store_silent_s:.0f} s")
     if signs.loop_lag_s > MAX_LAG_S:
         sick.append(f"the event loop is {signs.loop_lag_s:.1f} s late")
     if signs.draining:
@@ -106,6 +119,10 @@ def _impediments(signs: Signs) -> list[str]:
             where = "" if len(signs.pools) == 1 else f" in the pool {pool.name}"
             count = pool.failed_starts
             poor.append(f"{count} executors in a row died{where} before they were ready")
+    for function, count in sorted(signs.unknown_functions.items()):
+        poor.append(
+            f"{count} tasks wait for the function {function!r}, which no task module offers"
+        )
     if signs.queue_full:
         poor.append("the queue is full")
     if signs.held_back is not None:
@@ -119,7 +136,7 @@ def gets_on(signs: Signs) -> bool:
     A full queue, a faulty store or executors that cannot start are no reason: they would outlast
     the restart. Nor is silence in a drain, where nobody is asked for a sign of life.
     """
-    if signs.loop_lag_s > MAX_LAG_S:
+    if signs.loop_lag_s > MAX_LAG_S or signs.store_silent_s > STORE_GIVEN_UP_S:
         return False
     return signs.draining or not (signs.idle and _too_quiet(signs))
 

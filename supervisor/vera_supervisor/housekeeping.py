@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Final, Protocol
 
 import anyio
 
@@ -14,13 +15,26 @@ from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
 from vera_supervisor.reservations import Capacity
-from vera_supervisor.store.protocol import Store
+from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
+#: Seconds between an answer of the store and the next question, and whom it is asked for.
+STORE_INTERVAL_S: Final = 1.0
+NOBODY: Final = " no task "
 _MIB: Final = 1024 * 1024
+
+
+class Executors(Protocol):
+    """Those whose use of the CPU is looked at."""
+
+    def pids(self) -> Iterable[int]:
+        """Return their process ids."""
+
+    def note_cpu(self, seconds_of: Mapping[int, float]) -> None:
+        """Take in how much CPU time each has used so far."""
 
 
 class Pulse:
@@ -31,13 +45,13 @@ class Pulse:
         host: Host,
         dispatcher: Dispatcher,
         clock: Clock,
-        executors: Callable[[], Iterable[int]],
+        executors: Executors,
         gpus: int = 0,
     ) -> None:
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
-        self._executors = executors  # their process ids
+        self._executors = executors
         self._gpus = gpus
         self.loop_lag_s = 0.0
 
@@ -57,7 +71,8 @@ class Pulse:
             await anyio.sleep(SAMPLE_INTERVAL_S)
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
-            usage = self._host.look([os.getpid(), *self._executors()])
+            usage = self._host.look([os.getpid(), *self._executors.pids()])
+            self._executors.note_cpu(usage.own_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,
@@ -67,6 +82,33 @@ class Pulse:
             self._dispatcher.post(ev.LoadSeen(load))
             self.tell_capacity()
             self._dispatcher.drain_rate.look(now)
+
+
+class StoreWatch:
+    """Asks the store for something small again and again: a thread that hangs gives no answer."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._asked_at: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it was asked; 0 where it has answered."""
+        return 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
+
+    async def ask(self) -> None:
+        """Ask once; returns when it has answered, were it to say that it cannot read."""
+        self._asked_at = self._clock.now()
+        with suppress(StoreUnavailable):
+            await self._store.get(NOBODY)
+        self._asked_at = None
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self.ask()
+            await anyio.sleep(STORE_INTERVAL_S)
 
 
 async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:

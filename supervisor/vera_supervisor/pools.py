@@ -95,9 +95,15 @@ class Pools:
         return min(able, key=lambda pool: pool.queue.head()) if able else None
 
     def obey(self, policies: Mapping[str, PoolPolicy]) -> None:
-        """Have the executors of each pool be as many as it says from now on."""
+        """Have the executors of each pool be as many, and be as patient, as it says from now on."""
         for pool in self.all:
-            pool.roster.size = policies[pool.name].size
+            policy = policies[pool.name]
+            pool.roster.size, pool.roster.limits = policy.size, policy.limits
+
+    def renew(self, now: float) -> list[Effect]:
+        """Have all tasks from now on run in executors that are yet to be started."""
+        self.slots.generation += 1
+        return [effect for pool in self.all for effect in pool.roster.renew(now)]
 
     def roster_of(self, slot: Slot) -> Roster:
         """Return the roster that a slot belongs to."""

@@ -1,14 +1,25 @@
-"""A change of the configuration while the worker runs: all of it takes effect, or nothing."""
+"""A change of configuration and code while the worker runs: all takes effect, or nothing.
+
+The task modules are always imported anew: which of the files that they read, and of the modules
+that their functions import later, have changed, nobody can know.
+"""
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from contextlib import AbstractAsyncContextManager
+from typing import Final, NamedTuple
 
 import anyio.to_thread
 
+from vera_supervisor import entrance
+from vera_supervisor.catalogue import Differences
 from vera_supervisor.config import Change, Config, ConfigError, changes
-from vera_supervisor.entrance import UNFIT, Entrance
+from vera_supervisor.entrance import Entrance
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool import trial
+from vera_supervisor.pool.trial import Candidate
+from vera_supervisor.staffing import UnfitPool
+from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
@@ -25,26 +36,47 @@ class NeedsRestart(VeraError):
 
 
 #: Why a reload may be refused.
-CANNOT_RELOAD: Final = (ConfigError, NeedsRestart, *UNFIT)
+CANNOT_RELOAD: Final = (
+    ConfigError,
+    NeedsRestart,
+    UnfitPool,
+    UnfitSchedule,
+    *trial.UNFIT,
+    *entrance.UNFIT,
+)
+
+
+class Reloaded(NamedTuple):
+    """What a reload has changed."""
+
+    changes: list[Change]
+    #: Of the functions: which can be called now, can no more, or are called otherwise.
+    functions: Differences
 
 
 class Reloader:
-    """Reads the configuration again, and has the worker go by it."""
+    """Reads the configuration and the code again, and has the worker go by them.
+
+    `on_trial` loads the code. `obey` takes everything up, or raises UnfitSchedule and nothing is
+    changed; it does not wait, so that nobody ever sees a part of it.
+    """
 
     def __init__(
         self,
         config: Config,
         read: Callable[[], Config],
         entrance_of: Callable[[Config], Entrance],
-        obey: Callable[[Config, Entrance], None],
+        on_trial: Callable[[Config], AbstractAsyncContextManager[Candidate]],
+        obey: Callable[[Config, Entrance, Candidate], Differences],
     ) -> None:
         self._config = config
         self._read = read
         self._entrance_of = entrance_of
+        self._on_trial = on_trial
         self._obey = obey
         self._turn = anyio.Lock()
 
-    async def reload(self) -> list[Change]:
+    async def reload(self) -> Reloaded:
         """Return what has changed; raise CANNOT_RELOAD, and change nothing."""
         async with self._turn:
             new = await anyio.to_thread.run_sync(self._read)
@@ -52,10 +84,13 @@ class Reloader:
             refused = [change for change in found if not change.reloadable]
             if refused:
                 raise NeedsRestart(refused)
-            self._obey(new, await anyio.to_thread.run_sync(self._entrance_of, new))
+            let_in = await anyio.to_thread.run_sync(self._entrance_of, new)
+            async with self._on_trial(new) as code:
+                functions = self._obey(new, let_in, code)
             self._config = new
-        log.info("reloaded: %s", "; ".join(map(str, found)) or "nothing has changed")
-        return found
+        said = [*map(str, found), *functions.words()]
+        log.info("reloaded: %s", "; ".join(said) or "nothing but the code can have changed")
+        return Reloaded(found, functions)
 
     async def reload_on(self, signals: AsyncIterator[object], notifier: Notifier) -> None:
         """Reload at each of these signals; what is wrong is logged, and the worker goes on."""

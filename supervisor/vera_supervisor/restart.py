@@ -1,7 +1,6 @@
 """Taking up what the store holds of an earlier run, before anything is started or accepted."""
 
 import logging
-from collections import Counter
 from typing import Final
 
 from vera_supervisor.clock import Clock
@@ -28,10 +27,9 @@ async def take_up(store: Store, dispatcher: Dispatcher, clock: Clock) -> int:
     if found:
         dispatcher.post(Recovered((), clock.wall(), more=False))
         log.info("%d tasks of an earlier run are taken up", found)
-    parked = Counter(live.task.function for live in dispatcher.scheduler.waiting.parked.values())
-    for function, count in sorted(parked.items()):
+    for function, count in sorted(dispatcher.scheduler.waiting.unknown().items()):
         log.warning(
-            "%d tasks wait: no task module offers %r any more; add it and restart, or cancel them",
+            "%d tasks wait: no task module offers %r any more; add it and reload, or cancel them",
             count,
             function,
         )

@@ -92,10 +92,18 @@ class Roster:
         return self.count > most and self._staying() > most
 
     def keeps(self, slot: Slot) -> bool:
-        """Return whether an executor may have another task: not one too many, and not too many."""
+        """Return whether an executor may have another task: not if worn, outdated or too many."""
         size = self.size
-        worn = 0 < size.max_tasks <= slot.tasks
-        return not worn and (self.count <= size.max_workers or not self.overfull)
+        if 0 < size.max_tasks <= slot.tasks or slot.generation != self.slots.generation:
+            return False
+        return self.count <= size.max_workers or not self.overfull
+
+    def release(self, slot: Slot, now: float) -> list[Effect]:
+        """`slot` has no task any more: it takes the next one, or goes."""
+        if not self.keeps(slot):
+            return [self.retire(slot, now)]
+        self.rest(slot, now)
+        return []
 
     def rest(self, slot: Slot, now: float) -> None:
         """`slot` is ready for a task."""
@@ -120,7 +128,8 @@ class Roster:
         self.count -= 1
         if slot.state is SlotState.IDLE:
             self.idle.remove(slot)
-        if not slot.was_ready:
+        # Of an earlier generation: it was killed because it came too late.
+        if not slot.was_ready and slot.generation == self.slots.generation:
             self._failed_starts += 1
             if now >= self._no_start_before:  # those that fail together have one reason
                 delay = FIRST_START_DELAY_S * 2.0 ** min(self._delays, 10)
@@ -183,6 +192,7 @@ class Roster:
     def _launch(self, now: float) -> Effect:
         seat = self._free_seat()
         slot = Slot(self.slots.next_id(), now, self.limits, self.alarm, self.pool, seat)
+        slot.generation = self.slots.generation
         self._slots[slot.slot_id] = slot
         self.slots.add(slot)
         self.count += 1
@@ -200,6 +210,21 @@ class Roster:
             self.idle.remove(slot)
         slot.retire(now)
         return Retire(slot.slot_id)
+
+    def renew(self, now: float) -> list[Effect]:
+        """Let all executors go that have no task; their code is of an earlier generation.
+
+        Those that have one go when it has ended. That starts failed before says nothing any more.
+        """
+        self._failed_starts = self._delays = 0
+        self._no_start_before = -math.inf
+        effects: list[Effect] = []
+        for slot in self:
+            if slot.state in (SlotState.IDLE, SlotState.CHECKING):
+                effects.append(self.retire(slot, now))
+            elif slot.state is SlotState.STARTING:
+                effects += self.kill(slot, now)
+        return effects
 
     def kill(self, slot: Slot, now: float) -> list[Effect]:
         """The executor of `slot` shall be gone, whatever it does."""

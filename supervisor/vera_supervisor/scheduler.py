@@ -30,6 +30,7 @@ from vera_supervisor.certificates import (
     start_not_stored,
     stopped,
     with_tail,
+    with_use,
 )
 from vera_supervisor.dependencies import Dependent
 from vera_supervisor.effects import (
@@ -50,7 +51,7 @@ from vera_supervisor.pools import Pool, PoolPolicy, Pools
 from vera_supervisor.recovery import Recovery
 from vera_supervisor.retry import delay_before_next
 from vera_supervisor.slot import Limits, Slot, SlotState
-from vera_supervisor.waiting import Blocked, Outlook, Waiting
+from vera_supervisor.waiting import Blocked, Outlook, Rules, Waiting
 from vera_worker.lifecycle import (
     CANCEL,
     COMPLETE,
@@ -123,7 +124,7 @@ class Scheduler:
     """Owns all live tasks, what they wait for, and the pools of executors."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
-        self.waiting = Waiting(policy.aging_step_s, policy.pools, policy.routes)
+        self.waiting = Waiting(policy.aging_step_s, policy.pools)
         self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
@@ -163,6 +164,7 @@ class Scheduler:
             ev.TimePassed: self._time_passed,
             ev.LoadSeen: self._load_seen,
             ev.CapacitySeen: self._capacity_seen,
+            ev.CodeReplaced: self._code_replaced,
             ev.DrainAsked: self._drain_asked,
             ev.ResumeAsked: self._resume_asked,
             ev.InterruptAsked: self._interrupt_asked,
@@ -185,13 +187,13 @@ class Scheduler:
         return effects
 
     def obey(self, policy: Policy) -> None:
-        """Go by `policy` from now on, which has the same pools and routes.
+        """Go by `policy` from now on, which has the same pools.
 
-        While tasks run or wait only sizes, ceilings and the length of the queue may differ.
+        What it says about functions needs new executors: CodeReplaced is to follow at once.
         """
         self.policy = policy
-        self.waiting.max_concurrency = policy.max_concurrency
-        self.waiting.alone = policy.alone
+        rules = Rules(policy.max_concurrency, policy.alone, policy.functions, policy.routes)
+        self.waiting.obey(rules, self.live.values())
         self.admission.ceilings = policy.ceilings
         self.pools.obey(policy.pools)
 
@@ -332,18 +334,13 @@ class Scheduler:
         for record in event.records:
             live, ready_at = recovery.take_up(record)
             self.live[live.task.task_id] = live
-            functions = self.policy.functions
-            if functions is not None and live.task.function not in functions:
-                self.queued += 1
-                self.waiting.park(live)
-            elif record.status is RUNNING:
-                live.status = RUNNING
-                self.running += 1
-                self.waiting.begin(live.task)
-                effects += self._end_badly(live, WORKER_LOST, b"", now)
-            else:
-                self.queued += 1
+            self.queued += 1
+            if record.status is not RUNNING:
                 effects += self._take_up_waiting(live, event, ready_at, now)
+            elif self.waiting.is_unknown(live.task.function):
+                self.waiting.park(live)  # may it be run again? Its function would tell
+            else:
+                effects += self._lost_with_the_worker(live, now)
         if not event.more:
             # All at once: so each comes to the end of its class, whatever order they were read in.
             for live in recovery.in_order():
@@ -351,6 +348,14 @@ class Scheduler:
             self._recovery = None
             self._careful_starts = CAREFUL_STARTS
         return effects
+
+    def _lost_with_the_worker(self, live: LiveTask, now: float) -> list[Effect]:
+        """A task, now taken for one that waits, was running when the worker was lost."""
+        self.queued -= 1
+        self.running += 1
+        live.status = RUNNING
+        self.waiting.begin(live)
+        return self._end_badly(live, WORKER_LOST, b"", now)
 
     def _take_up_waiting(
         self, live: LiveTask, event: ev.Recovered, ready_at: float, now: float
@@ -455,8 +460,8 @@ class Scheduler:
         if slot.state is not SlotState.STOPPING or slot.why is None:
             return []
         failure = self._stopped(live, slot.why, None, now)
-        self.pools.roster_of(slot).rest(slot, now)
-        return self._end_badly(live, failure, b"", now)
+        freed = self.pools.roster_of(slot).release(slot, now)
+        return freed + self._end_badly(live, failure, b"", now)
 
     def _start_not_stored(self, effect: StartAttempt, reason: str, now: float) -> list[Effect]:
         live = self._awaiting(effect)
@@ -465,9 +470,9 @@ class Scheduler:
         slot = self._slot_of(live)
         if slot.state is not SlotState.BUSY:
             return self._not_sent(live, slot, now)
-        self.pools.roster_of(slot).rest(slot, now)
+        freed = self.pools.roster_of(slot).release(slot, now)
         failure = start_not_stored(reason)
-        return [self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
+        return [*freed, self._try_again(live, failure, SAVE_AGAIN_S, b"", now)]
 
     def _announce(self, effect: FinishTask, now: float) -> list[Effect]:
         live = self.live.pop(effect.task_id)
@@ -523,6 +528,8 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         effects: list[Effect] = []
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
@@ -531,7 +538,7 @@ class Scheduler:
         else:
             effects.append(roster.retire(slot, now))
         if why is not None:
-            failure = self._stopped(live, why, event.failure, now)
+            failure = with_use(self._stopped(live, why, event.failure, now), event.used)
         elif event.failure is not None:
             failure = event.failure
         else:
@@ -552,6 +559,8 @@ class Scheduler:
         if event.excess_bytes is not None and slot.why is None:
             slot.why = Cause.MEMORY
             live.peak_memory_mb = round(event.excess_bytes / _MIB, 1)
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
@@ -581,7 +590,15 @@ class Scheduler:
 
     def _capacity_seen(self, event: ev.CapacitySeen, now: float) -> list[Effect]:
         self.waiting.offer(event.capacity)
+        executors = sum(pool.size.max_workers for pool in self.policy.pools.values())
+        self.waiting.habits.offer(event.capacity, executors)
         return []
+
+    def _code_replaced(self, event: ev.CodeReplaced, now: float) -> list[Effect]:
+        effects = self.pools.renew(now)
+        for live in self.waiting.unpark():
+            effects += self._lost_with_the_worker(live, now)
+        return effects
 
     def _drain_asked(self, event: ev.DrainAsked, now: float) -> list[Effect]:
         self.draining = True
@@ -616,7 +633,7 @@ class Scheduler:
         while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
-            need = live.task.requirements
+            need = live.need
             if live.expires_at <= now:
                 effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
             elif need is not None and not self.waiting.reservations.fits(need):
@@ -643,7 +660,7 @@ class Scheduler:
         live.started_at = now
         self.queued -= 1
         self.running += 1
-        self.waiting.begin(task)
+        self.waiting.begin(live)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         stored_first = live.spent.crashes > 0 or task.function in self.policy.at_most_once
@@ -729,7 +746,7 @@ class Scheduler:
             self._unsent.pop(live.task.task_id, None)
         live.slot_id = None
         self.running -= 1
-        self.waiting.end(live.task)
+        self.waiting.end(live)
         self.admission.ended()
 
     def _slot_of(self, live: LiveTask) -> Slot:

@@ -84,6 +84,7 @@ class Slot:
         "attempt",
         "deadline",
         "dumped",
+        "generation",
         "idle_since",
         "pool",
         "seat",
@@ -107,6 +108,8 @@ class Slot:
         #: The name of its pool, and its number among those there that have an executor now, from 0.
         self.pool = pool
         self.seat = seat
+        #: Of the code that its executor runs.
+        self.generation = 1
         self.state = STARTING
         self._alarm = alarm
         #: When the present state has lasted too long.

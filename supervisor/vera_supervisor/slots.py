@@ -13,6 +13,8 @@ class Slots:
         self.alarm = Alarm()
         #: When an executor last got ready, took or ended a task, or passed a self-check.
         self.last_sign_of_life: float | None = None
+        #: Of the code that new executors run.
+        self.generation = 1
         self._by_id: dict[int, Slot] = {}
         self._next_id = 1
 

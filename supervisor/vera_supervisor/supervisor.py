@@ -6,7 +6,8 @@ import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Final, NamedTuple
 
 import anyio
@@ -20,24 +21,27 @@ from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
-from vera_supervisor.catalogue import Catalogue, memory_tiers
+from vera_supervisor.catalogue import Catalogue, Differences, memory_tiers
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
+from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
+from vera_supervisor.housekeeping import Pulse, StoreWatch, feed_watchdog, prune
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
-from vera_supervisor.pool.launch import Launcher, Settings
+from vera_supervisor.pool.launch import Settings
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.pool.trial import Candidate, on_trial
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
 from vera_supervisor.scheduler import Policy, Scheduler
+from vera_supervisor.slot import SlotState
 from vera_supervisor.staffing import (
     check_functions,
     outfits,
@@ -51,6 +55,7 @@ from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
 from vera_supervisor.timekeeper import Timekeeper
+from vera_worker.handlers import FunctionInfo
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +64,7 @@ HANG_UP_S: Final = 1.0
 #: What a stop takes besides the drain: killing executors, hanging up, closing the store.
 _STOP_MARGIN_S: Final = 10.0
 #: Seconds between two looks whether the first executor is ready.
-_READY_POLL_S: Final = 0.02
+_READY_POLL_S: Final = 0.01
 
 
 class World(NamedTuple):
@@ -106,32 +111,44 @@ async def _serve(
     notifier = world.notifier
     entrance = await anyio.to_thread.run_sync(entrance_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
-    started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
     dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
     # First: then this process may move to a group of its own, which is not what there is to see.
     host = Host(config.limits.cpu_cores, config.limits.memory)
     groups = await anyio.to_thread.run_sync(groups_of, config)
-    processes = executors(config, dispatcher, groups, metrics)
-    async with processes as pool, anyio.create_task_group() as group:
-        catalogue = Catalogue(await pool.functions, config.tasks.functions)
+    code_of = partial(code_on_trial, groups)
+    async with (
+        executors(config, dispatcher, code_of, metrics) as (pool, functions),
+        anyio.create_task_group() as group,
+    ):
+        catalogue = Catalogue(functions, config.tasks.functions)
         check_functions(config, catalogue)
-        for name in catalogue.unknown:
-            log.warning("tasks.functions.%s: no task module offers such a function", name)
+        warn_of_unknown(catalogue)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
-        pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
+        await first_executor(scheduler)
+        pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
+        store_watch = StoreWatch(store, clock)
 
-        def obey(new: Config, entrance: Entrance) -> None:
+        def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
+            catalogue = Catalogue(code.functions, new.tasks.functions)
+            check_functions(new, catalogue)
+            templates = timekeeper.templates(new, catalogue)
+            # Whatever could fail has not: from here on all is taken up, with nobody in between.
+            differences = services.catalogue.differences(catalogue)
             app.credentials, server.tls = entrance
-            scheduler.obey(policy(new, catalogue))
-            services.config = new
+            services.config, services.catalogue = new, catalogue
+            timekeeper.obey(templates)
             logging.getLogger().setLevel(new.logging.level)
-            dispatcher.post(ev.TimePassed())  # the roster may have to grow or to shrink
+            pool.adopt(code.launcher, code.outfits)
+            scheduler.obey(policy(new, catalogue))
+            dispatcher.post(ev.CodeReplaced())
+            warn_of_unknown(catalogue)
+            return differences
 
-        reloader = Reloader(config, world.read, entrance_of, obey)
+        reloader = Reloader(config, world.read, entrance_of, code_of, obey)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -140,19 +157,13 @@ async def _serve(
             metrics=metrics,
             host=host,
             pulse=pulse,
+            store_watch=store_watch,
             clock=clock,
             reloader=reloader,
             enforcement=enforcement(groups),
-            started_at=started_at,
+            started_at=clock.now(),
         )
-        routes = create_app(services)
-        app = Guard(
-            routes,
-            credentials=entrance.credentials,
-            allowed_hosts=config.server.allowed_hosts,
-            open_metrics=config.auth.open_metrics,
-            methods_of=methods_of(routes),
-        )
+        app = guarded_app(services, entrance)
         server = Server(
             app,
             [listener],
@@ -162,9 +173,10 @@ async def _serve(
         )
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
-        group.start_soon(pulse.run)
+        for service in (pulse.run, store_watch.run, timekeeper.run):
+            group.start_soon(service)
         group.start_soon(prune, store, clock)
-        group.start_soon(timekeeper.run)
+        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
@@ -173,6 +185,18 @@ async def _serve(
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
+
+
+def guarded_app(services: Services, entrance: Entrance) -> Guard:
+    """Return the application behind its guard."""
+    app = create_app(services)
+    return Guard(
+        app,
+        credentials=entrance.credentials,
+        allowed_hosts=services.config.server.allowed_hosts,
+        open_metrics=services.config.auth.open_metrics,
+        methods_of=methods_of(app),
+    )
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:
@@ -223,24 +247,36 @@ def groups_of(config: Config) -> Groups | None:
     return own_groups(config.limits.task_processes)
 
 
+def warn_of_unknown(catalogue: Catalogue) -> None:
+    """Say which functions the configuration limits that there are not."""
+    for name in catalogue.unknown:
+        log.warning("tasks.functions.%s: no task module offers such a function", name)
+
+
+def code_on_trial(groups: Groups | None, config: Config) -> AbstractAsyncContextManager[Candidate]:
+    """Return the code that a configuration names, to be loaded and tried."""
+    settings = Settings(
+        modules=config.tasks.modules,
+        max_payload_bytes=config.limits.max_body,
+        max_result_bytes=config.limits.max_result,
+        warm_ups=warm_ups(config),
+    )
+    return on_trial(settings, groups, outfits(config), config.executor.start_timeout)
+
+
 @asynccontextmanager
 async def executors(
-    config: Config, dispatcher: Dispatcher, groups: Groups | None, metrics: Metrics
-) -> AsyncIterator[Pool]:
-    """Start the executors; kill them all on the way out, however that is taken."""
+    config: Config,
+    dispatcher: Dispatcher,
+    code_of: Callable[[Config], AbstractAsyncContextManager[Candidate]],
+    metrics: Metrics,
+) -> AsyncIterator[tuple[Pool, tuple[FunctionInfo, ...]]]:
+    """Start the executors, say what they offer, and kill them all on the way out.
+
+    Raises one of trial.UNFIT.
+    """
     limits = config.limits
-    launcher = Launcher(
-        Settings(
-            modules=config.tasks.modules,
-            max_payload_bytes=limits.max_body,
-            max_result_bytes=limits.max_result,
-            warm_ups=warm_ups(config),
-        ),
-        groups,
-    )
     pool = Pool(
-        launcher,
-        outfits(config),
         dispatcher.post,
         max_result_bytes=limits.max_result,
         max_output_bytes=limits.max_output,
@@ -248,8 +284,10 @@ async def executors(
     )
     dispatcher.attach(pool)
     try:
+        async with code_of(config) as code:
+            pool.adopt(code.launcher, code.outfits)
         dispatcher.post(ev.TimePassed())  # the roster is short of its minimum: it launches
-        yield pool
+        yield pool, code.functions
     finally:
         with anyio.CancelScope(shield=True):
             dispatcher.detach()
@@ -280,6 +318,15 @@ async def stop_on_signal(config: Config, dispatcher: Dispatcher, notifier: Notif
             group.start_soon(drain)
             group.start_soon(hurry)
     await dispatcher.interrupt()
+
+
+async def first_executor(scheduler: Scheduler) -> None:
+    """Return when an executor is ready, or none can be expected to become so soon."""
+    slots = scheduler.slots
+    while slots.last_sign_of_life is None:
+        if not any(slot.state is SlotState.STARTING for slot in slots):
+            return
+        await anyio.sleep(_READY_POLL_S)
 
 
 async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:

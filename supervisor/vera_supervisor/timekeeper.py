@@ -42,10 +42,11 @@ class Timekeeper:
     ) -> None:
         """Take the schedules; raise UnfitSchedule where one could never be kept."""
         durable = database_path(config.store.url) is not None
+        templates = self.templates(config, catalogue)
         self._keepers = [
             Keeper(
                 schedule,
-                template(schedule, config, catalogue),
+                templates[schedule.name],
                 dispatcher,
                 clock,
                 # Whatever became due before that, the store may know no more that it was done.
@@ -53,6 +54,16 @@ class Timekeeper:
             )
             for schedule in config.schedules
         ]
+
+    @staticmethod
+    def templates(config: Config, catalogue: Catalogue) -> dict[str, Task]:
+        """Return the tasks of all schedules by name; raise UnfitSchedule where there is none."""
+        return {s.name: template(s, config, catalogue) for s in config.schedules}
+
+    def obey(self, templates: Mapping[str, Task]) -> None:
+        """Submit these tasks from now on; the schedules themselves are the same."""
+        for keeper in self._keepers:
+            keeper.template = templates[keeper.name]
 
     async def run(self) -> None:
         """Keep them for ever."""
@@ -74,7 +85,9 @@ class Keeper:
         look_back_s: float,
     ) -> None:
         self._schedule = schedule
-        self._template = template
+        self.name = schedule.name
+        #: Its task, but for the id and the time; a reload puts another one here.
+        self.template = template
         self._dispatcher = dispatcher
         self._clock = clock
         self._recurrence = Recurrence(schedule.cron, schedule.timezone)
@@ -113,7 +126,7 @@ class Keeper:
         """Return whether there is a task for that due time now."""
         name = self._schedule.name
         task = msgspec.structs.replace(
-            self._template,
+            self.template,
             task_id=f"schedule.{name}.{due_text(due)}",
             queued_at=self._clock.wall(),
         )

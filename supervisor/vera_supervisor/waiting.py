@@ -2,17 +2,18 @@
 
     for other tasks ──they end──▶ for a delay ──it passes──▶ in the line of a pool ──▶ (an executor)
 
-Tasks of a function that no executor offers are parked beside all that, for as long as this worker
-lives. Pure: `now` is an argument, and what is due is asked for.
+Tasks of a function that no executor offers keep their places; they go on once one offers it. Pure:
+`now` is an argument, and what is due is asked for.
 """
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from vera_supervisor.dependencies import Dependencies
+from vera_supervisor.habits import Habits
 from vera_supervisor.line import Group, Line
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.reservations import Capacity, Reservations
@@ -20,7 +21,6 @@ from vera_worker.tasks import DEFAULT_POOL, RANK, Task
 
 #: So many cancelled tasks among the delayed ones are not worth clearing away.
 _FEW: Final = 64
-_NO_ROUTES: Final[Mapping[str, str]] = {}
 
 
 class Blocked(StrEnum):
@@ -34,6 +34,21 @@ class Blocked(StrEnum):
     CPU = "cpu"
     MEMORY = "memory"
     RESERVATION = "reservation"
+    #: No task module offers its function any more.
+    UNKNOWN_FUNCTION = "unknown_function"
+
+
+class Rules(NamedTuple):
+    """What is known of functions that tasks have to wait for."""
+
+    #: Attempts that may run at once, by the functions for which that is limited.
+    max_concurrency: Mapping[str, int] = {}
+    #: Functions whose attempts run in an executor each.
+    alone: Collection[str] = ()
+    #: Those that executors offer; None while that is not known.
+    functions: Collection[str] | None = None
+    #: The pool of those that do not run in the default one.
+    routes: Mapping[str, str] = {}
 
 
 class Outlook(NamedTuple):
@@ -50,21 +65,22 @@ class Waiting:
         self,
         aging_step_s: float,
         pools: Collection[str] = (DEFAULT_POOL,),
-        routes: Mapping[str, str] = _NO_ROUTES,
     ) -> None:
         #: By pool: where its tasks wait for an executor.
         self.lines = {pool: Line(pool, aging_step_s, self._held) for pool in pools}
-        self._routes = {function: self.lines[pool] for function, pool in routes.items()}
+        self._routes: dict[str, Line] = {}
         self._default = self.lines[DEFAULT_POOL]
         self.dependencies = Dependencies()
         #: Attempts that may run at once, by the functions for which that is limited.
         self.max_concurrency: Mapping[str, int] = {}
-        #: Functions whose attempts run in an executor each.
-        self.alone: Collection[str] = ()
-        #: By id: tasks of functions that no executor offers.
+        self._alone: Collection[str] = ()
+        self._functions: Collection[str] | None = None
+        #: By id: tasks that ran when the worker was lost, of functions that no executor offers.
         self.parked: dict[str, LiveTask] = {}
         self._running: Counter[str] = Counter()  # of those functions
         self.reservations = Reservations()
+        #: What to reserve for those that say nothing.
+        self.habits = Habits()
         #: Whether the first of those that reserve does not fit: the others do not go past it.
         self.crowded = False
         #: By id: tasks that need more than there is, since that became less.
@@ -74,6 +90,26 @@ class Waiting:
         self._delayed_count = 0
         self._sequence = 0
 
+    def obey(self, rules: Rules, live: Iterable[LiveTask]) -> None:
+        """Go by `rules` from now on; `live` are all tasks that have not ended."""
+        before = Rules(self.max_concurrency, self._alone, self._functions, self._route_names())
+        moved: list[LiveTask] = []
+        if rules != before:
+            moved = [task for task in live if task.key is not None]
+            for task in moved:
+                self.line_of(task.task.function).remove(task, self._group(task))
+        self.max_concurrency, self._alone, self._functions, routes = rules
+        self._routes = {function: self.lines[pool] for function, pool in routes.items()}
+        running = (task.task.function for task in live if task.slot_id is not None)
+        self._running = Counter(name for name in running if name in self.max_concurrency)
+        for task in moved:
+            self.put_back(task)
+        for line in self.lines.values():
+            line.review()
+
+    def _route_names(self) -> dict[str, str]:
+        return {function: line.pool for function, line in self._routes.items()}
+
     def line_of(self, function: str) -> Line:
         """Return the line of the pool that runs that function."""
         return self._routes.get(function, self._default)
@@ -81,13 +117,14 @@ class Waiting:
     def enqueue(self, live: LiveTask, arrived_at: float) -> None:
         """Put a task into the queue, behind those that arrived before."""
         task = live.task
-        self.line_of(task.function).push(live, arrived_at, self._group(task))
-        if task.requirements is not None:
+        live.need = task.requirements or self.habits.guess(task.function)
+        self.line_of(task.function).push(live, arrived_at, self._group(live))
+        if live.need is not None:
             self._crowd(crowded=False)  # it may be ahead of the one that does not fit
 
     def put_back(self, live: LiveTask) -> None:
         """Put a task into the queue where it was last."""
-        self.line_of(live.task.function).put_back(live, self._group(live.task))
+        self.line_of(live.task.function).put_back(live, self._group(live))
 
     def hold_back(self, live: LiveTask) -> None:
         """Take in a task that does not fit; those that also reserve wait behind it.
@@ -95,12 +132,15 @@ class Waiting:
         Would smaller ones go past it, it might wait for ever.
         """
         task = live.task
-        assert task.requirements is not None, live
-        if self.reservations.impossible(task.requirements):
+        assert live.need is not None, live
+        if not self.reservations.impossible(live.need):
+            self.put_back(live)
+            self._crowd(crowded=True)
+        elif task.requirements is not None:
             self.oversized[task.task_id] = live  # nobody need wait for that
-            return
-        self.put_back(live)
-        self._crowd(crowded=True)
+        else:
+            live.need = None  # there was more when it was guessed
+            self.put_back(live)
 
     def await_unused(self, live: LiveTask) -> None:
         """Take in a task that needs an unused executor, and have all like it wait for one."""
@@ -124,8 +164,28 @@ class Waiting:
         heapq.heappush(self.delayed, (until, self._sequence, live))
 
     def park(self, live: LiveTask) -> None:
-        """Let a task wait for a worker that offers its function."""
+        """Keep a task that ran when the worker was lost until its function is known."""
         self.parked[live.task.task_id] = live
+
+    def unpark(self) -> list[LiveTask]:
+        """Return those of them, to be kept no more, whose function is known by now."""
+        found = [live for live in self.parked.values() if not self.is_unknown(live.task.function)]
+        for live in found:
+            del self.parked[live.task.task_id]
+        return found
+
+    def is_unknown(self, function: str) -> bool:
+        """Return whether no executor offers that function."""
+        return self._functions is not None and function not in self._functions
+
+    def unknown(self) -> Counter[str]:
+        """Return how many tasks wait for a function that no executor offers, by its name."""
+        found = Counter(live.task.function for live in self.parked.values())
+        for line in self.lines.values():
+            for group in line.groups:
+                if group.function is not None and self.is_unknown(group.function):
+                    found[group.function] += line.queue.length_of(group)
+        return +found
 
     def due(self, now: float) -> None:
         """Put the tasks whose time has come into the queue."""
@@ -140,8 +200,8 @@ class Waiting:
         """Let a task, wherever it waits, wait no more."""
         task = live.task
         if live.key is not None:
-            self.line_of(task.function).remove(live, self._group(task))
-            if task.requirements is not None:
+            self.line_of(task.function).remove(live, self._group(live))
+            if live.need is not None:
                 self._crowd(crowded=False)
         elif live.delayed_until is not None:
             live.delayed_until = None
@@ -154,22 +214,22 @@ class Waiting:
         else:
             self.dependencies.remove(task.task_id)
 
-    def begin(self, task: Task) -> None:
+    def begin(self, live: LiveTask) -> None:
         """An attempt of that task begins: those that it leaves no room for wait."""
-        if task.requirements is not None:
-            self.reservations.take(task.requirements)
-        function = task.function
+        if live.need is not None:
+            self.reservations.take(live.need)
+        function = live.task.function
         if function in self.max_concurrency:
             self._running[function] += 1
             if self._running[function] == self.max_concurrency[function]:
                 self.line_of(function).review(function)
 
-    def end(self, task: Task) -> None:
+    def end(self, live: LiveTask) -> None:
         """An attempt of that task has ended: another one may begin."""
-        if task.requirements is not None:
-            self.reservations.give_back(task.requirements)
+        if live.need is not None:
+            self.reservations.give_back(live.need)
             self._crowd(crowded=False)
-        function = task.function
+        function = live.task.function
         if function in self.max_concurrency:
             self._running[function] -= 1
             if self._running[function] == self.max_concurrency[function] - 1:
@@ -184,15 +244,16 @@ class Waiting:
 
     def blocked_by(self, live: LiveTask) -> Blocked:
         """Return what keeps a waiting task from running."""
+        task = live.task
         if live.delayed_until is not None:
             return Blocked.DELAY
-        if live.task.task_id in self.dependencies:
+        if task.task_id in self.dependencies:
             return Blocked.DEPENDENCIES
-        if live.task.task_id in self.oversized:
-            return Blocked.RESERVATION
-        if self.at_limit(live.task.function):
+        if self.is_unknown(task.function):
+            return Blocked.UNKNOWN_FUNCTION
+        if self.at_limit(task.function):
             return Blocked.CONCURRENCY
-        if live.task.requirements is not None and self.crowded:
+        if task.task_id in self.oversized or (live.need is not None and self.crowded):
             return Blocked.RESERVATION
         return Blocked.EXECUTORS
 
@@ -206,7 +267,7 @@ class Waiting:
         position = queue.last_position(RANK[task.priority], now)
         if self.at_limit(task.function):
             return Outlook(position, Blocked.CONCURRENCY)
-        need = task.requirements
+        need = task.requirements or self.habits.guess(task.function)
         if need is not None and (self.crowded or not self.reservations.fits(need)):
             return Outlook(position, Blocked.RESERVATION)
         return Outlook(position, Blocked.EXECUTORS)
@@ -221,10 +282,11 @@ class Waiting:
         lengths = (line.queue.lengths() for line in self.lines.values())
         return [sum(of_class) for of_class in zip(*lengths, strict=True)]
 
-    def _group(self, task: Task) -> Group | None:
+    def _group(self, live: LiveTask) -> Group | None:
         """Return what may hold a task back beside the want of an executor; None: nothing."""
-        function, reserves = task.function, task.requirements is not None
-        limited, choosy = function in self.max_concurrency, function in self.alone
+        function, reserves = live.task.function, live.need is not None
+        limited = function in self.max_concurrency or self.is_unknown(function)
+        choosy = function in self._alone
         if not (limited or reserves or choosy):
             return None
         return Group(function if limited else None, reserves, choosy)
@@ -237,7 +299,8 @@ class Waiting:
 
     def _held(self, group: Group) -> bool:
         """Return whether more executors would not help those of that group."""
-        if group.function is not None and self.at_limit(group.function):
+        function = group.function
+        if function is not None and (self.at_limit(function) or self.is_unknown(function)):
             return True
         return group.reserves and self.crowded
 

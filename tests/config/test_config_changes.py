@@ -1,6 +1,7 @@
 """What a reload would find changed."""
 
 from vera_supervisor.config import (
+    FUNCTION_KEYS,
     RELOADABLE,
     Change,
     Config,
@@ -18,11 +19,11 @@ def test_equal_configurations_have_no_changes() -> None:
 
 
 def test_each_key_that_differs_is_one_change() -> None:
-    new = Config(executor=Executor(max_workers=8, max_tasks=5), limits=Limits(task_memory=2**30))
+    new = Config(executor=Executor(max_workers=8, max_tasks=5), limits=Limits(memory=2**30))
     assert changes(Config(), new) == [
         Change(key="executor.max_workers", old=4, new=8, reloadable=True),
-        Change(key="executor.max_tasks", old=0, new=5, reloadable=False),
-        Change(key="limits.task_memory", old=None, new="1GiB", reloadable=False),
+        Change(key="executor.max_tasks", old=0, new=5, reloadable=True),
+        Change(key="limits.memory", old=None, new="1GiB", reloadable=False),
     ]
 
 
@@ -45,11 +46,18 @@ def test_functions_that_come_and_go_are_changes_of_their_keys() -> None:
     ]
 
 
+def test_all_that_is_said_of_functions_is_reloadable() -> None:
+    assert all(key.reloadable for key in FUNCTION_KEYS.values())
+
+
 def test_the_reloadable_keys_are_those_of_the_manual() -> None:
     assert {
         "logging.level",
         "executor.max_workers",
         "executor.min_workers",
+        "executor.start_timeout",
+        "executor.idle_timeout",
+        "executor.max_tasks",
         "auth.token",
         "auth.token_file",
         "auth.tokens_file",
@@ -60,4 +68,11 @@ def test_the_reloadable_keys_are_those_of_the_manual() -> None:
         "limits.max_cpu_percent",
         "limits.max_memory_percent",
         "limits.task_timeout",
+        "limits.max_task_timeout",
+        "limits.kill_grace",
+        "limits.task_memory",
+        "limits.memory_tiers",
+        "limits.crash_retries",
+        "health.check_interval",
+        "tasks.modules",
     } == RELOADABLE

@@ -126,6 +126,7 @@ def test_whose_watchdog_it_is(usec: str | None, pid: str | None, seconds: float 
     [
         {"queue_full": True},
         {"store_fault": "the disk is full"},
+        {"store_silent_s": 59.0},
         {"pools": (PoolSigns(name="default", serving=0, min_workers=1, failed_starts=5),)},
         {"busy_executors": 1, "quiet_s": 1000.0},
         {"draining": True, "quiet_s": 1000.0},
@@ -137,7 +138,12 @@ def test_what_a_restart_would_not_help(differing: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "differing",
-    [{"loop_lag_s": 1.1}, {"draining": True, "loop_lag_s": 1.1}, {"quiet_s": 20.1}],
+    [
+        {"loop_lag_s": 1.1},
+        {"draining": True, "loop_lag_s": 1.1},
+        {"quiet_s": 20.1},
+        {"store_silent_s": 60.1},
+    ],
 )
 def test_what_a_restart_helps(differing: dict[str, object]) -> None:
     assert not gets_on(signs(**differing))

@@ -25,14 +25,14 @@ class Reader:
 
     def __init__(self, directory: Path, url: str) -> None:
         self._directory = directory
-        self._ports = [url.rpartition(":")[2], *_free_ports(3)]
+        self._ports = [url.rpartition(":")[2], *free_ports(3)]
         self._workers = ExitStack()
         (directory / ".curlrc").write_text("fail-with-body\n")  # else an error is a success to it
         programs = _programs(directory)
         self._environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith((*WORKER_SETTINGS, "VERA_"))
+            if not name.startswith((*WORKER_SETTINGS, "VERA_", "COVERAGE"))
         } | {
             "HOME": str(directory),
             "NO_PROXY": "*",
@@ -53,13 +53,13 @@ class Reader:
 
     def move_to_own_worker(self) -> None:
         """Have port 5000 free: the section starts its own worker there."""
-        self._ports[0] = _free_ports(1)[0]
+        self._ports[0] = free_ports(1)[0]
         self._environment["WORKER_PORT"] = self._ports[0]
         self._environment["VERA_URL"] = f"http://localhost:{self._ports[0]}"
 
     def follow(self, block: Block) -> None:
         """Do what a block says; raise AssertionError where something else comes of it."""
-        code = _PORTS.sub(lambda match: self._ports[int(match[1])], block.code)
+        code = with_ports(block.code, self._ports)
         match block.language, block.word:
             case _ if block.file:
                 path = self._directory / block.file
@@ -94,7 +94,7 @@ class Reader:
         failed = done.returncode != 0
         assert failed is (block.word == "fails"), f"{block}: {done.returncode}\n{done.stdout}"
         if block.expected is not None:
-            expected = _PORTS.sub(lambda match: self._ports[int(match[1])], block.expected)
+            expected = with_ports(block.expected, self._ports)
             assert fits(expected, done.stdout), f"{block} prints\n{done.stdout}"
 
     def _serve(self, block: Block, line: str) -> None:
@@ -152,7 +152,13 @@ def _programs(directory: Path) -> Path:
     return programs
 
 
-def _free_ports(count: int) -> list[str]:
+def with_ports(text: str, ports: list[str]) -> str:
+    """Return a text of the guide with these ports instead of 5000, 5001 and so on."""
+    return _PORTS.sub(lambda match: ports[int(match[1])], text)
+
+
+def free_ports(count: int) -> list[str]:
+    """Return ports that nobody listens on."""
     with ExitStack() as stack:
         found = []
         for _ in range(count):

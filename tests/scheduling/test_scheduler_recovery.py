@@ -217,7 +217,7 @@ def test_a_task_whose_function_is_gone_is_parked_and_costs_nothing(status: Statu
     desk.end("b")
     desk.pass_time(1e5)
     assert desk.started == ["b"]
-    assert desk.blocked_by("a") == "executors"
+    assert desk.blocked_by("a") == "unknown_function"
     assert desk.scheduler.live["a"].told is Status.QUEUED
     assert desk.scheduler.queued == 1
     finish = one(fx.FinishTask, desk.cancel("a"))

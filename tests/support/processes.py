@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, NamedTuple, Self
 
 from tests.support.worker_process import WorkerProcess, marked
@@ -60,11 +61,19 @@ def alive(pids: Collection[int]) -> list[int]:
 
 def fork_server(worker: WorkerProcess) -> int:
     """Return the pid of the worker's fork server."""
-    for pid in process_tree.children(worker.process.pid):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if b"multiprocessing.forkserver" in file.read():
-                return pid
+    for pid in fork_servers(worker):
+        return pid
     raise AssertionError("the worker has no fork server")
+
+
+def fork_servers(worker: WorkerProcess) -> list[int]:
+    """Return the pids of the fork servers of all generations of code, oldest first."""
+    found = []
+    for pid in process_tree.children(worker.process.pid):
+        with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            if b"multiprocessing.forkserver" in file.read():
+                found.append(pid)
+    return found
 
 
 def executors(worker: WorkerProcess) -> list[int]:

@@ -1,12 +1,12 @@
 """The JSON of what the worker says of itself: how it is, what it counts, what it can do."""
 
-from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from vera_supervisor.api.schemas import RecordOut
+from vera_supervisor.api.schemas import RecordOut, Time
 from vera_supervisor.config import FunctionLimits
+from vera_supervisor.habits import Habit
 from vera_supervisor.health import State
 from vera_supervisor.pool.cgroups import Enforcement
 
@@ -28,7 +28,7 @@ class HealthOut(msgspec.Struct):
     queue_size: int
     cpu_percent: float
     memory_percent: float
-    timestamp: datetime
+    timestamp: Time
     executors: dict[str, int]
     pools: dict[str, PoolOut]
     reasons: list[str]
@@ -79,6 +79,7 @@ class FunctionOut(msgspec.Struct):
     doc: str
     pool: str
     limits: FunctionLimits
+    usage: Habit | None
 
 
 class Functions(msgspec.Struct):
@@ -128,10 +129,19 @@ class ChangeOut(msgspec.Struct):
     new: Any
 
 
+class FunctionChanges(msgspec.Struct):
+    """Which functions a reload has made callable, has taken away, or has changed as they show."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+
+
 class Reloaded(msgspec.Struct):
-    """What a reload has changed."""
+    """What a reload has changed; the code of all task modules is new in any case."""
 
     changes: list[ChangeOut]
+    functions: FunctionChanges
 
 
 class Setting(TypedDict):

@@ -35,6 +35,8 @@ _ID_WORDS: Final = "letters, digits and ._:~@+=- only"
 TaskId = Annotated[str, Meta(pattern=_TASK_ID, min_length=1, max_length=200)]
 Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000)]
 Timeout = Annotated[float, Meta(gt=0)]
+#: In UTC where we say it.
+Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
 Tag = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
@@ -58,8 +60,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     priority: Priority | None = None
     timeout: Timeout | None = None
     delay: Seconds | None = None
-    run_at: datetime | None = None
-    expires_at: datetime | None = None
+    run_at: Time | None = None
+    expires_at: Time | None = None
     max_retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     retry_delay: Seconds | None = None
     requirements: Requirements | None = None
@@ -138,7 +140,7 @@ class EventOut(msgspec.Struct, kw_only=True, omit_defaults=True):
     function: str
     status: Status
     attempt: int
-    at: datetime
+    at: Time
     position: int | None = None
     progress: "ProgressOut | None" = None
     failure: FailureInShort | None = None
@@ -158,9 +160,9 @@ class RecordOut(msgspec.Struct, kw_only=True):
     status: Status
     payload: _RawCall
     priority: Priority
-    queued_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
+    queued_at: Time
+    started_at: Time | None
+    completed_at: Time | None
     result: Raw | None
     error: str | None
     attempt: int
@@ -241,7 +243,7 @@ def record_out(
         started_at=_time_or_none(record.started_at),
         completed_at=_time_or_none(record.completed_at),
         result=None if record.result is None else Raw(record.result),
-        error=_sentence(failure) if record.ended else None,
+        error=_sentence(failure) if failure is not None and record.ended else None,
         attempt=max(record.attempt, 1),
         max_retries=task.max_retries,
         worker_id=worker_id,
@@ -275,9 +277,7 @@ def event_out(event: TaskEvent) -> EventOut:
     )
 
 
-def _sentence(failure: Failure | None) -> str | None:
-    if failure is None:
-        return None
+def _sentence(failure: Failure) -> str:
     if failure.type is None or failure.type == failure.message:
         return failure.message
     return f"{failure.type}: {failure.message}"

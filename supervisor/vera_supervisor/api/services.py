@@ -13,7 +13,7 @@ from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
 from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse
+from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
@@ -39,6 +39,7 @@ class Services:
     metrics: Metrics
     host: Host
     pulse: Pulse
+    store_watch: StoreWatch
     clock: Clock
     reloader: Reloader
     #: Who holds tasks to their limits on this machine.
@@ -106,6 +107,8 @@ class Services:
                     serving=sum(slot.state in _SERVING for slot in pool.roster),
                     min_workers=pool.roster.size.min_workers,
                     failed_starts=pool.roster.failed_starts,
+                    replaced=last is not None
+                    and any(slot.state is SlotState.STARTING for slot in pool.roster),
                 )
                 for pool in scheduler.pools
             ),
@@ -114,6 +117,8 @@ class Services:
             check_interval_s=scheduler.policy.limits.check_interval_s,
             queue_full=scheduler.queued >= scheduler.policy.queue_size,
             store_fault=self.store.fault,
+            store_silent_s=self.store_watch.silent_s,
+            unknown_functions=scheduler.waiting.unknown(),
             held_back=self._held_back(),
         )
 

@@ -150,6 +150,8 @@ def _timeout(submission: Submission, services: Services) -> float | None:
 
 
 def _run_at(submission: Submission, now: float) -> float | None:
+    if submission.run_at is submission.expires_at is None:  # the usual case
+        return None if submission.delay is None else now + submission.delay
     for name in ("run_at", "expires_at"):
         value = getattr(submission, name)
         if value is not None and value.tzinfo is None:

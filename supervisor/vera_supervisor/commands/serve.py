@@ -7,26 +7,25 @@ from pathlib import Path
 import anyio
 import click
 
-from vera_supervisor import logs
+from vera_supervisor import entrance, logs
 from vera_supervisor.config import KEYS, ConfigError, load
-from vera_supervisor.entrance import UNFIT
 from vera_supervisor.listening import CannotListen
+from vera_supervisor.pool import trial
 from vera_supervisor.staffing import UnfitPool
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
-from vera_worker.errors import ModuleLoadError
 
 _WRONG_CONFIGURATION = 2
 #: What the user has to mend before a worker can start.
 _CANNOT_SERVE = (
     CannotListen,
-    ModuleLoadError,
     StoreUnavailable,
     UnfitPool,
     UnfitSchedule,
-    *UNFIT,
+    *trial.UNFIT,
+    *entrance.UNFIT,
 )
 
 

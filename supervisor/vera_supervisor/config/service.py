@@ -192,6 +192,7 @@ class Health:
         Seconds(positive=True),
         "Seconds between two self-checks of the executors.",
         env="HEALTH_CHECK_INTERVAL",
+        reloadable=True,
     )
 
 

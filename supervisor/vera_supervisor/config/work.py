@@ -33,12 +33,16 @@ class Executor:
         reloadable=True,
     )
     start_timeout: float = key(
-        30.0, Seconds(positive=True), "Seconds that an executor may take to become ready."
+        30.0,
+        Seconds(positive=True),
+        "Seconds that an executor may take to become ready.",
+        reloadable=True,
     )
     idle_timeout: float = key(
         60.0,
         Seconds(),
         "Seconds without work after which an executor beyond min_workers is stopped.",
+        reloadable=True,
     )
     growth_delay: float = key(
         0.05,
@@ -51,7 +55,10 @@ class Executor:
         "Whether executors get control groups where this worker may make them, or never.",
     )
     max_tasks: int = key(
-        0, Integer(0), "Tasks after which an executor is replaced by a fresh one; 0: never."
+        0,
+        Integer(0),
+        "Tasks after which an executor is replaced by a fresh one; 0: never.",
+        reloadable=True,
     )
     max_growth: int = key(
         512 * _MIB,
@@ -121,23 +128,31 @@ class Limits:
         reloadable=True,
     )
     max_task_timeout: float = key(
-        86400.0, Seconds(positive=True), "Seconds that a submission may ask for at most."
+        86400.0,
+        Seconds(positive=True),
+        "Seconds that a submission may ask for at most.",
+        reloadable=True,
     )
     kill_grace: float = key(
-        3.0, Seconds(), "Seconds between the polite stop of an attempt and SIGKILL."
+        3.0,
+        Seconds(),
+        "Seconds between the polite stop of an attempt and SIGKILL.",
+        reloadable=True,
     )
     task_memory: int | None = key(
         None,
         Size(_MIB),
-        "Memory that an attempt may use with all its processes; unset: no limit of its own.",
+        "Memory that an attempt may use with all its processes; unset: no limit.",
         env="TASK_MEMORY",
         example="512MiB",
+        reloadable=True,
     )
     memory_tiers: tuple[int, ...] | None = key(
         None,
         Tiers(Size(_MIB)),
         "The same in steps: an attempt that needs more is followed by one with the next.",
         example=("512MiB", "2GiB"),
+        reloadable=True,
     )
     task_processes: int = key(
         1024,
@@ -145,7 +160,10 @@ class Limits:
         "Processes and threads that an attempt may have, where a control group can count them.",
     )
     crash_retries: int = key(
-        2, Integer(0, 1000), "Times that a task is run again after its executor crashed."
+        2,
+        Integer(0, 1000),
+        "Times that a task is run again after its executor crashed.",
+        reloadable=True,
     )
     max_body: int = key(_MIB, Size(_KIB), "Size of the body of one request at most.")
     max_bodies: int = key(
@@ -160,44 +178,67 @@ class FunctionLimits:
     """What one function needs; a key that is not set leaves it to the function and `limits`."""
 
     timeout: float | None = key(
-        None, Seconds(positive=True), "Seconds that an attempt may take.", example=120
+        None,
+        Seconds(positive=True),
+        "Seconds that an attempt may take.",
+        example=120,
+        reloadable=True,
     )
     memory: int | None = key(
-        None, Size(_MIB), "Memory that an attempt may use with all its processes.", example="1GiB"
+        None,
+        Size(_MIB),
+        "Memory that an attempt may use with all its processes.",
+        example="1GiB",
+        reloadable=True,
     )
     memory_tiers: tuple[int, ...] | None = key(
         None,
         Tiers(Size(_MIB)),
         "The same in steps, from one attempt that needs more memory to the next.",
         example=("512MiB", "2GiB"),
+        reloadable=True,
     )
     max_retries: int | None = key(
         None,
         Integer(0, 1000),
         "Times that it is run again after an exception or a timeout.",
         example=3,
+        reloadable=True,
     )
     retry_delay: float | None = key(
         None,
         Seconds(),
         "Seconds before the first of these, doubled for each further one.",
         example="5s",
+        reloadable=True,
     )
     priority: Priority | None = key(
         None,
         Choice(Priority),
         "Class of submissions that name none: low, normal, high or critical.",
         example="high",
+        reloadable=True,
     )
-    max_concurrency: int | None = key(None, Integer(1), "Attempts that may run at once.", example=2)
+    max_concurrency: int | None = key(
+        None,
+        Integer(1),
+        "Attempts that may run at once.",
+        example=2,
+        reloadable=True,
+    )
     isolation: Isolation | None = key(
         None,
         Choice(Isolation),
         "How far attempts are kept apart: pooled, fresh (an executor each) or sandboxed.",
         example="fresh",
+        reloadable=True,
     )
     network: bool | None = key(
-        None, Flag(), "Whether a sandboxed attempt may use the network.", example=False
+        None,
+        Flag(),
+        "Whether a sandboxed attempt may use the network.",
+        example=False,
+        reloadable=True,
     )
 
 
@@ -210,5 +251,6 @@ class Tasks:
         Each(MODULE),
         "Modules whose public functions can be called.",
         env="TASK_MODULES",
+        reloadable=True,
     )
     functions: Mapping[str, FunctionLimits] = field(default_factory=dict)

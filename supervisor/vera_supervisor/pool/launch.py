@@ -28,6 +28,7 @@ from vera_supervisor.pool.fork_servers import (
 from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
+from vera_worker.errors import ModuleLoadError
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
 
@@ -52,6 +53,11 @@ class Launched(NamedTuple):
     #: What holds it to the limit of its task.
     memory: MemoryControl
 
+    def let_go(self) -> None:
+        """Give back all descriptors, as nobody is going to use them."""
+        _give_up(self.link, self.output_fd, self.stack_fd)
+        self.process.close()
+
 
 class Launcher:
     """Starts executors of one generation: from fork servers that have the task modules loaded.
@@ -66,6 +72,8 @@ class Launcher:
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
         #: By the variables that they have besides our own.
         self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
+        #: The files where they write which module they are importing.
+        self._progress: list[str] = []
         self._lock = threading.Lock()
         self._closed = False
         #: Executors of this launcher; all other children of the fork server are orphans.
@@ -77,8 +85,17 @@ class Launcher:
         process_tree.become_subreaper()
         self._own_children = frozenset(process_tree.children(os.getpid()))
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of the task modules."""
+        return self._settings.modules
+
     def start(self, outfit: Outfit = _PLAIN, seat: int = 0) -> Launched:
-        """Start one executor of a pool; raise OSError or EOFError when that is not possible."""
+        """Start one executor of a pool; raise OSError when the machine has no room for it.
+
+        Where a module ends the process that imports it, raise ModuleLoadError; where it is not
+        imported to its end, nothing returns before `break_off`.
+        """
         settings = msgspec.structs.replace(
             self._settings, environment=outfit.variables(seat), warm_up=outfit.warm_up
         )
@@ -91,10 +108,11 @@ class Launcher:
                 process = server.fork(
                     main.run, (theirs, _Sent(their_output_fd), _Sent(stack_fd), settings)
                 )
+            except EOFError:
+                _give_up(ours, output_fd, stack_fd)
+                raise self._no_server() from None
             except BaseException:
-                ours.close()
-                os.close(output_fd)
-                os.close(stack_fd)
+                _give_up(ours, output_fd, stack_fd)
                 raise
             finally:
                 theirs.close()
@@ -155,18 +173,38 @@ class Launcher:
         if self._sandboxes is not None:
             _remove(self._sandboxes)
 
+    def importing(self) -> str | None:
+        """Return the name of the task module that a fork server is importing, if any."""
+        for path in self._progress:
+            with suppress(OSError), open(path, encoding="utf-8") as file:
+                if name := file.read():
+                    return name
+        return None
+
+    def _no_server(self) -> Exception:
+        """Return why a fork server that was asked for a process has ended instead."""
+        module = self.importing()
+        if module is None:
+            return OSError(errno.ECHILD, "the fork server has ended")
+        return ModuleLoadError(module, "it ended the process that imported it")
+
     def _server_for(self, outfit: Outfit) -> ForkServer:
         key = frozenset(outfit.environment.items())
         with self._lock:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the pool is closed")
             if key not in self._servers:
+                progress = os.devnull
+                if self._sandboxes is not None:
+                    progress = os.path.join(self._sandboxes, f"importing-{len(self._servers)}")
+                    self._progress.append(progress)
                 self._servers[key] = ForkServer(
                     fork_server.__name__,
                     {
                         **outfit.environment,
                         fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
                         fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+                        fork_server.PROGRESS_VARIABLE: progress,
                     },
                 )
             return self._servers[key]
@@ -199,6 +237,12 @@ class Launcher:
             if not left and not os.path.exists(f"/proc/{dead}"):
                 return
             time.sleep(_REAP_PAUSE_S)
+
+
+def _give_up(link: socket.socket, *fds: int) -> None:
+    link.close()
+    for fd in fds:
+        os.close(fd)
 
 
 def _make_directory() -> str | None:

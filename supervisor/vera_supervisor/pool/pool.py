@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
 import anyio
 import anyio.to_thread
 
+from vera_supervisor.certificates import with_use
 from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
 from vera_supervisor.events import (
     AttemptEnded,
@@ -22,17 +21,15 @@ from vera_supervisor.events import (
     ExecutorReady,
     MemoryExceeded,
 )
+from vera_supervisor.host.machine import Machine
+from vera_supervisor.host.processes import cpu_seconds
+from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
-from vera_supervisor.pool.growth import Growth
-from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
-from vera_supervisor.pool.link import Link
-from vera_supervisor.pool.memory import Sampled
+from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.outfits import Outfit
-from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import FaultPoint, reach
-from vera_worker.handlers import FunctionInfo
 from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
@@ -41,10 +38,6 @@ log = logging.getLogger(__name__)
 _UNLINKED_S: Final = 0.2
 #: Seconds between two looks at the memory of tasks that have a limit.
 MEMORY_LOOK_S: Final = 0.05
-#: While a task is near its limit, its stack is written down anew after so many seconds.
-_NOTE_AGAIN_S: Final = 1.0
-#: Most that is read of a stack dump.
-_STACK_BYTES: Final = 64 * 1024
 _MIB: Final = 1024 * 1024
 _MS: Final = 1000.0
 
@@ -56,49 +49,80 @@ _CAUSES_OF_A_CHILD: Final = {
 Post = Callable[[Event], None]
 
 
+class Generation:
+    """The executors that run one state of the task modules' code."""
+
+    def __init__(self, number: int, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
+        self.number = number
+        self.launcher = launcher
+        #: By pool.
+        self.outfits = outfits
+        #: How many executors of it there are, or are being started.
+        self.executors = 0
+
+
 class Pool:
-    """The executor processes by slot. All methods return at once; `post` hears of the rest."""
+    """The executor processes by slot. All methods return at once; `post` hears of the rest.
+
+    None is started before a generation of code was adopted.
+    """
 
     def __init__(
         self,
-        launcher: Launcher,
-        outfits: Mapping[str, Outfit],
         post: Post,
         *,
         max_result_bytes: int,
         max_output_bytes: int,
         on_start: Callable[[str, float], None] = lambda _pool, _seconds: None,
     ) -> None:
-        self._launcher = launcher
-        self._outfits = outfits
         self._post = post
+        #: The one that new executors are of.
+        self._generation: Generation
+        self._adopted = 0
         self._on_start = on_start
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
         self._executors: dict[int, Executor] = {}
+        #: What starts the executors that are not there yet, by slot.
+        self._launching: dict[int, Launcher] = {}
         #: Slots whose executor is to be killed as soon as it is there.
         self._doomed: set[int] = set()
         #: Whether the memory of tasks is being looked at.
         self._watching = False
         self._jobs: set[asyncio.Task[None]] = set()
-        #: What the executors offer; known once the first of them is ready.
-        self.functions: asyncio.Future[tuple[FunctionInfo, ...]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        #: Those that are not closed.
+        self._generations: list[Generation] = []
+
+    def adopt(self, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
+        """Have all new executors started by `launcher`; the one before goes with its last one."""
+        before = self._generations[-1:]
+        self._adopted += 1
+        self._generation = Generation(self._adopted, launcher, outfits)
+        self._generations.append(self._generation)
+        for generation in before:
+            self._close_if_unused(generation)
 
     def pids(self) -> list[int]:
         """Return the process ids of the executors that run."""
         return [executor.pid for executor in self._executors.values() if executor.running]
 
+    def note_cpu(self, seconds_of: Mapping[int, float]) -> None:
+        """Take in how much CPU time executors have used so far, by process id."""
+        for executor in self._executors.values():
+            seconds = seconds_of.get(executor.pid)
+            if seconds is not None:
+                executor.note_cpu(seconds)
+
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
-        self._do(self._launch(effect))
+        generation = self._generation
+        generation.executors += 1
+        self._do(self._launch(effect, generation))
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
         task, executor = effect.task, self._executors[effect.slot_id]
-        executor.forget_stack()
-        executor.limit(effect)
+        executor.begin(effect)
         executor.link.send(
             wire.Assign(
                 task.task_id,
@@ -144,8 +168,12 @@ class Pool:
         executor = self._executors.get(slot_id)
         if executor is None:
             self._doomed.add(slot_id)
+            # It may be that it is waited for because a module cannot be imported to its end.
+            if slot_id in self._launching:
+                self._do(_in_thread(self._launching[slot_id].break_off))
         elif executor.running:
-            self._do(_in_thread(self._launcher.kill, executor.pid))
+            executor.look()
+            self._do(_in_thread(executor.launcher.kill, executor.pid))
 
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
@@ -153,8 +181,9 @@ class Pool:
         return executor.output.peek() if executor is not None else b""
 
     async def close(self) -> None:
-        """Kill all executors, wait until they are gone, and end the fork server."""
-        await anyio.to_thread.run_sync(self._launcher.close)
+        """Kill all executors, wait until they are gone, and end the fork servers."""
+        for generation in self._generations:
+            self._do(_in_thread(generation.launcher.close))
         while self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
 
@@ -163,17 +192,41 @@ class Pool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    async def _launch(self, effect: Launch) -> None:
-        slot_id, outfit = effect.slot_id, self._outfits[effect.pool]
-        begun = _now()
+    def _close_if_unused(self, generation: Generation) -> None:
+        if generation is not self._generation and not generation.executors:
+            self._generations.remove(generation)
+            self._do(_in_thread(generation.launcher.close))
+            log.info("generation %d of the task modules is gone", generation.number)
+
+    async def _launch(self, effect: Launch, generation: Generation) -> None:
         try:
-            launched = await anyio.to_thread.run_sync(self._launcher.start, outfit, effect.seat)
-        except (OSError, EOFError) as error:
+            await self._live(effect, generation)
+        finally:
+            generation.executors -= 1
+            self._close_if_unused(generation)
+
+    async def _live(self, effect: Launch, generation: Generation) -> None:
+        """Start an executor, and be there for it until it has ended."""
+        slot_id, launcher = effect.slot_id, generation.launcher
+        outfit = generation.outfits[effect.pool]
+        begun = _now()
+        self._launching[slot_id] = launcher
+        try:
+            launched = await anyio.to_thread.run_sync(launcher.start, outfit, effect.seat)
+        except (OSError, ModuleLoadError) as error:
             log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
-        executor = Executor(launched, self._max_output_bytes, outfit.max_growth, begun)
+        finally:
+            del self._launching[slot_id]
+        executor = Executor(
+            launcher,
+            launched,
+            max_output_bytes=self._max_output_bytes,
+            max_growth=outfit.max_growth,
+            begun=begun,
+        )
         self._executors[slot_id] = executor
         await executor.connect(
             self._max_frame_bytes,
@@ -205,9 +258,9 @@ class Pool:
             task_id = assign.task.task_id
             self._post(MemoryExceeded(assign.slot_id, task_id, assign.attempt, used_bytes))
 
-    async def _bury(self, slot_id: int, executor: "Executor", status: int | None) -> None:
+    async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
         excess_bytes = executor.memory.killed() if executor.limited is not None else None
-        await anyio.to_thread.run_sync(self._launcher.sweep, executor.pid)
+        await anyio.to_thread.run_sync(executor.launcher.sweep, executor.pid)
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
         output = executor.output.take()
@@ -217,7 +270,14 @@ class Pool:
         message = executor.broken or exit_.message
         self._post(
             ExecutorLost(
-                slot_id, message, exit_.exit_code, exit_.signal, output, stack, excess_bytes
+                slot_id,
+                message,
+                exit_.exit_code,
+                exit_.signal,
+                output,
+                stack,
+                excess_bytes,
+                executor.used,
             )
         )
 
@@ -234,13 +294,13 @@ class Pool:
             _UNLINKED_S, self._broken, slot_id, "its executor closed the link to the supervisor"
         )
 
-    def _end_limit(self, executor: "Executor") -> None:
+    def _end_limit(self, executor: Executor) -> None:
         """Its attempt has ended; the kernel may have killed a process of it before."""
         if executor.limited is not None:
             self._exceeded(executor.limited, executor.memory.killed())
             executor.limited = None
 
-    def _heard(self, launch: Launch, executor: "Executor", message: wire.FromExecutor) -> None:
+    def _heard(self, launch: Launch, executor: Executor, message: wire.FromExecutor) -> None:
         slot_id = launch.slot_id
         match message:
             case wire.Returned():
@@ -255,6 +315,7 @@ class Pool:
                         executor.stopped(),
                         executor.output.take(),
                         message.unfit or executor.growth.after_task(_now()),
+                        message.used,
                     )
                 )
             case wire.Raised():
@@ -269,6 +330,7 @@ class Pool:
                         _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
                         message.unfit or executor.growth.after_task(_now()),
+                        message.used,
                     )
                 )
             case wire.Reported():
@@ -277,9 +339,8 @@ class Pool:
             case wire.Pong():
                 self._post(ExecutorAnswered(slot_id, executor.growth.at_rest(_now())))
             case wire.Ready():
+                executor.note_cpu(cpu_seconds(Machine(), executor.pid))
                 executor.output.take()  # what the modules printed while they were loaded
-                if not self.functions.done():
-                    self.functions.set_result(message.functions)
                 took_s = _now() - executor.begun
                 self._on_start(launch.pool, took_s)
                 log.debug(
@@ -293,130 +354,17 @@ class Pool:
                 error = ModuleLoadError(message.module, message.reason, message.traceback)
                 executor.broken = str(error)
                 log.error("%s", error)
-                if not self.functions.done():
-                    self.functions.set_exception(error)
             case wire.WarmUpFailed():
                 failed = WarmUpFailed(message.function, message.reason, message.traceback)
                 executor.broken = str(failed)
                 log.error("an executor of the pool %s is not ready: %s", launch.pool, failed)
 
 
-class Executor:
-    """One executor process as the supervisor holds it."""
-
-    def __init__(
-        self, launched: Launched, max_output_bytes: int, max_growth: int | None, begun: float
-    ) -> None:
-        #: When it was begun to be launched.
-        self.begun = begun
-        self._launched = launched
-        self.memory = launched.memory
-        self.pid = launched.process.pid
-        self.output = Output(launched.output_fd, max_output_bytes)
-        self.growth = Growth(self.pid, max_growth)
-        self.link: Link
-        #: Why it is killed although its task had time left.
-        self.broken: str | None = None
-        self.running = True
-        #: The task that it runs, if that may use only so much memory.
-        self.limited: Assign | None = None
-        self._dumped = False
-        #: When its stack was last written down for a case that may come, on the loop's clock.
-        self._noted_at: float | None = None
-
-    def limit(self, assign: Assign) -> None:
-        """Hold it to the limit of the task that it is about to get, if that has one."""
-        self.limited = assign if assign.memory_bytes is not None else None
-        try:
-            self.memory.limit(assign.memory_bytes)
-        except OSError as error:
-            log.warning("the memory of executor %d is sampled from now on: %s", self.pid, error)
-            self.memory = Sampled(self.pid)
-            self.memory.limit(assign.memory_bytes)
-
-    async def connect(
-        self,
-        max_frame_bytes: int,
-        on_message: Callable[[wire.FromExecutor], None],
-        on_broken: Callable[[str], None],
-        on_closed: Callable[[], None],
-    ) -> None:
-        """Take up the link."""
-        loop = asyncio.get_running_loop()
-        self.link = Link(max_frame_bytes, on_message, on_broken, on_closed)
-        await loop.create_unix_connection(lambda: self.link, sock=self._launched.link)
-
-    async def wait(self) -> int | None:
-        """Return the exit status once the process is gone."""
-        loop = asyncio.get_running_loop()
-        gone = asyncio.Event()
-        sentinel = self._launched.process.sentinel
-        loop.add_reader(sentinel, gone.set)
-        try:
-            await gone.wait()
-        finally:
-            loop.remove_reader(sentinel)
-        self.running = False
-        return self._launched.process.poll()
-
-    def dump_stack(self) -> None:
-        """Have all stacks written to the stack file; a stopped process is woken for that."""
-        self._dumped = True
-        self._write_stack()
-        if self.limited is not None:
-            with suppress(OSError):  # it is gone
-                self.memory.relent(self.pid)
-
-    def note_stack(self) -> None:
-        """Have all stacks written down because the task may be killed before one can ask."""
-        now = asyncio.get_running_loop().time()
-        if not self._dumped and (self._noted_at is None or now - self._noted_at > _NOTE_AGAIN_S):
-            self._noted_at = now
-            self._clear_stack()
-            self._write_stack()
-
-    def _write_stack(self) -> None:
-        with suppress(ProcessLookupError):
-            process_tree.wake_with(self.pid, STACK_SIGNAL)
-
-    def _clear_stack(self) -> None:
-        os.ftruncate(self._launched.stack_fd, 0)
-        os.lseek(self._launched.stack_fd, 0, os.SEEK_SET)
-
-    def stack(self) -> str | None:
-        """Return the stacks of the present task that were written down, if any."""
-        stack = os.pread(self._launched.stack_fd, _STACK_BYTES, 0)
-        return stack.decode("utf-8", "replace") or None
-
-    def asked_stack(self) -> str | None:
-        """Return the stacks, unless they were only written down for a case that did not come."""
-        return self.stack() if self._dumped or self._noted_at is None else None
-
-    def stopped(self) -> Failure | None:
-        """Return where a task was when it was told to stop, though it returned in the end."""
-        if not self._dumped:
-            return None
-        return Failure(cause=Cause.TIMEOUT, message="it returned too late", stack=self.stack())
-
-    def forget_stack(self) -> None:
-        """A new task begins: the stacks of the last one are none of its business."""
-        if self._dumped or self._noted_at is not None:
-            self._dumped, self._noted_at = False, None
-            self._clear_stack()
-
-    def close(self) -> None:
-        """Give back all descriptors."""
-        self.link.close()
-        self.output.close()
-        os.close(self._launched.stack_fd)
-        self._launched.process.close()
-
-
 def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:
     cause = _CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION)
     if cause is Cause.MEMORY and memory_bytes is None:  # nobody can have refused it any
         cause = Cause.EXCEPTION
-    return Failure(
+    failure = Failure(
         cause=cause,
         limit_mb=memory_bytes / _MIB if cause is Cause.MEMORY and memory_bytes else None,
         message=message.message or message.exception,
@@ -424,8 +372,8 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
         traceback=message.traceback or None,
         stack=stack,
         duration_s=message.duration_s,
-        cpu_seconds=message.cpu_seconds,
     )
+    return with_use(failure, message.used)
 
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> None:

@@ -94,6 +94,11 @@ _WORKER: Final = {
     "signature": "Its signature, as it reads in the source.",
     "doc": "The first line of its docstring.",
     "limits": "The limits that hold for it.",
+    "usage": "What its attempts have used so far; null until one has lasted 20 ms.",
+    "Habit.attempts": "How many attempts were measured.",
+    "Habit.peak_memory_mb": "The most memory that one of them had of late, in MiB.",
+    "Habit.cpu_cores": "How many cores they keep busy, on average.",
+    "Habit.duration_s": "Seconds that they take, on average.",
     "max_concurrency": "Attempts that may run at once.",
 }
 _OTHER: Final = {
@@ -105,6 +110,10 @@ _OTHER: Final = {
     "stopping": "Tasks that run, and are asked to stop.",
     "purged": "Tasks that were forgotten.",
     "changes": "What differs, in the order of the file.",
+    "Reloaded.functions": "The functions that differ.",
+    "added": "Those that can be called now and could not before.",
+    "removed": "Those that can be called no more.",
+    "changed": "Those whose signature, description or options are others.",
     "key": "The key's dotted name.",
     "value": "What is in force; secrets are masked.",
     "origin": "Where it came from: `default`, a file and its line, a variable, or a flag.",

@@ -72,10 +72,12 @@ def _route(route: Route) -> Iterator[str]:
 
 
 def _rows(rows: Iterable[Row]) -> Iterator[str]:
-    told = (
-        (f"`{row.name}`", row.kind + (" (needed)" if row.needed else ""), row.says) for row in rows
-    )
-    return _table(("name", "is", ""), told)
+    return _table(("name", "is", ""), map(_cells, rows))
+
+
+def _cells(row: Row) -> tuple[str, str, str]:
+    required = " (required)" if row.needed else ""
+    return f"`{row.name}`", row.kind + required, row.says
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -101,7 +101,7 @@ def _shape(shape: Shape, link: "_Links") -> Iterator[str]:
 def _table(rows: Iterable[Row], link: "_Links") -> Iterator[str]:
     yield "<table>"
     for row in rows:
-        needed = " (needed)" if row.needed else ""
+        needed = " (required)" if row.needed else ""
         yield f'<tr><td><code>{escape(row.name)}</code><td class="kind">{link(row.kind)}{needed}'
         yield f"<td>{_text(row.says)}"
     yield "</table>"
