@@ -41,6 +41,10 @@ _QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 _WORTH_WAKING_FOR: Final = 1 / 4
 
 
+def _keep_quiet(_task_id: str, _attempt: int, _output: bytes) -> None:
+    """Show no output anywhere."""
+
+
 class Dispatcher:
     """The shell around the scheduler."""
 
@@ -51,6 +55,8 @@ class Dispatcher:
         journal: Journal,
         metrics: Metrics,
         clock: Clock,
+        *,
+        show_output: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.journal = journal
@@ -58,6 +64,8 @@ class Dispatcher:
         self._store = store
         self._metrics = metrics
         self._clock = clock
+        #: Takes what an attempt has printed: task id, attempt, bytes.
+        self._show_output = show_output or _keep_quiet
         self._inbox: deque[ev.Event] = deque()
         self._stepping = False
         self._closed = False
@@ -341,12 +349,14 @@ class Dispatcher:
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
         self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)
+        self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
         at = self._clock.wall()
         if self.journal.waits_for(effect.task_id):
             self._ends[effect.task_id] = self._ended_record(effect, at)
+        self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.finish(effect, at, partial(self._finished, effect))
 
     def _finished(self, effect: fx.FinishTask, fault: StoreFault | None) -> None:

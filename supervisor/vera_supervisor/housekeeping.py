@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 import anyio
+import anyio.to_thread
 
 from vera_supervisor import events as ev
 from vera_supervisor.admission import Load
@@ -14,6 +15,7 @@ from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool import fork_servers
 from vera_supervisor.reservations import Capacity
 from vera_supervisor.store.protocol import Store, StoreUnavailable
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
+#: Seconds that an orphan of the container may be dead and still there.
+BURY_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and whom it is asked for.
 STORE_INTERVAL_S: Final = 1.0
 NOBODY: Final = " no task "
@@ -121,6 +125,13 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         if gets_on():
             notifier.alive()
         await anyio.sleep(interval_s)
+
+
+async def bury_strangers() -> None:
+    """Reap, as the first process of a container, every orphan in it, for ever."""
+    while os.getpid() == 1:
+        await anyio.sleep(BURY_INTERVAL_S)
+        await anyio.to_thread.run_sync(fork_servers.bury_strangers)
 
 
 async def prune(store: Store, clock: Clock) -> None:

@@ -11,7 +11,7 @@ A task lives here from its submission until its end is stored:
 Only what the store has confirmed is told to clients: that a task is accepted, and how it ended.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
@@ -120,6 +120,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return tiers[min(spent.memory_tiers, len(tiers) - 1)] if tiers else None
 
 
+#: What an executor can be lost to: its own death, and what it is killed for.
+LOSSES: Final = (
+    Cause.CRASHED,
+    Cause.TIMEOUT,
+    Cause.MEMORY,
+    Cause.CANCELLED,
+    Cause.INTERRUPTED,
+)
+
+
 class Scheduler:
     """Owns all live tasks, what they wait for, and the pools of executors."""
 
@@ -141,6 +151,8 @@ class Scheduler:
         self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
+        #: Executors that are gone without having been told to leave, by what ended them.
+        self.losses: Counter[Cause] = Counter()
         self._careful_starts = 0
         #: Starts that have to be on disk before their tasks are sent off, by task.
         self._unsent: dict[str, StartAttempt] = {}
@@ -550,6 +562,8 @@ class Scheduler:
         slot = self.slots.get(event.slot_id)
         if slot is None:
             return []
+        if slot.state is not SlotState.RETIRING:
+            self.losses[slot.why or Cause.CRASHED] += 1
         self.pools.roster_of(slot).lost(slot, now)
         live = self.live.get(slot.task_id) if slot.task_id is not None else None
         if live is None or live.slot_id != slot.slot_id:

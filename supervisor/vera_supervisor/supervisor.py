@@ -29,9 +29,17 @@ from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
 from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, StoreWatch, feed_watchdog, prune
+from vera_supervisor.housekeeping import (
+    Pulse,
+    StoreWatch,
+    bury_strangers,
+    feed_watchdog,
+    prune,
+)
 from vera_supervisor.journal import Journal
+from vera_supervisor.journald import Journald
 from vera_supervisor.listening import leave, listen, most_connections, url_of
+from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
@@ -54,6 +62,7 @@ from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
+from vera_supervisor.task_output import TaskOutput
 from vera_supervisor.timekeeper import Timekeeper
 from vera_worker.handlers import FunctionInfo
 
@@ -112,7 +121,9 @@ async def _serve(
     entrance = await anyio.to_thread.run_sync(entrance_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
-    dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
+    dispatcher = Dispatcher(
+        scheduler, store, journal, metrics, clock, show_output=shown_output(config)
+    )
     # First: then this process may move to a group of its own, which is not what there is to see.
     host = Host(config.limits.cpu_cores, config.limits.memory)
     groups = await anyio.to_thread.run_sync(groups_of, config)
@@ -173,7 +184,7 @@ async def _serve(
         )
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
-        for service in (pulse.run, store_watch.run, timekeeper.run):
+        for service in (pulse.run, store_watch.run, timekeeper.run, bury_strangers):
             group.start_soon(service)
         group.start_soon(prune, store, clock)
         group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
@@ -238,6 +249,13 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )
+
+
+def shown_output(config: Config) -> Callable[[str, int, bytes], None] | None:
+    """Return what takes the output of attempts for the log, if that is wanted."""
+    if not config.logging.task_output:
+        return None
+    return TaskOutput(Journald() if to_journal() else None).write
 
 
 def groups_of(config: Config) -> Groups | None:

@@ -17,6 +17,7 @@ from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
+from vera_supervisor.scheduler import LOSSES
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.waiting import Blocked
@@ -165,6 +166,7 @@ class Services:
             active_tasks=scheduler.running,
             queue_size={priority.value: length for priority, length in lengths},
             executors=scheduler.slots.counts(),
+            executor_losses={cause.value: scheduler.losses[cause] for cause in LOSSES},
             pool_executors={
                 (pool.name, state): count
                 for pool in scheduler.pools

@@ -25,6 +25,7 @@ from vera_supervisor.host.machine import Machine
 from vera_supervisor.host.processes import cpu_seconds
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
+from vera_supervisor.pool.fork_servers import end_tracker
 from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree, wire
@@ -186,6 +187,7 @@ class Pool:
             self._do(_in_thread(generation.launcher.close))
         while self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
+        await anyio.to_thread.run_sync(end_tracker)
 
     def _do(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
