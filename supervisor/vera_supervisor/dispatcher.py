@@ -112,8 +112,8 @@ class Dispatcher:
             self._timer.cancel()
 
     def retry_after(self) -> int:
-        """Return the whole seconds after which a refused client may try again."""
-        return self.drain_rate.retry_after(self._clock.now(), 0)
+        """Return the whole seconds after which one more refused client may try again."""
+        return self.drain_rate.retry_after(self._clock.now())
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
