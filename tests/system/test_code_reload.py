@@ -83,6 +83,7 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     site.write(NEW)
     assert site.run("version") == "old", "nothing is taken up before it is asked for"
     answer = site.reload().json()
+    assert site.worker.client.get("/health/ready").status_code == 200, "others are on their way"
     assert answer["functions"] == {"added": ["another"], "removed": [], "changed": []}
     assert site.run("version") == "new code"
     assert site.run("another", 3) == 3
