@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint unit test-all test-deploy torture mutants bench api-docs lock clean
+.PHONY: help run serve test lint unit test-all image test-deploy torture mutants bench api-docs lock clean
 
 help:            ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,8 +33,13 @@ unit: $(READY)
 test-all: $(READY)  ## the tests on every interpreter that this machine has
 	tests/every_python
 
-test-deploy: $(READY) ## the image under the Docker engine of DOCKER_HOST; power cuts of the machine of VERA_UML_BOX
-	VERA_DEPLOY=1 $(BIN)/python -m pytest -m deploy --timeout=900
+image:           ## build the container image, and say how large it is
+	docker build -t vera-worker:latest .
+	@docker image inspect --format '{{.Size}}' vera-worker:latest python:3.12-slim | \
+	    awk '{size[NR] = $$1 / 1e6} END {printf "vera-worker:latest is %.0f MB, %.0f MB more than its base\n", size[1], size[1] - size[2]}'
+
+test-deploy: $(READY) ## as a service and in containers, in boxes that are made here: needs root
+	VERA_DEPLOY=1 $(BIN)/python -m pytest -m deploy
 
 torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
 	VERA_TORTURE=1 $(BIN)/python -m pytest -m torture --timeout=7200

@@ -134,7 +134,7 @@ async def running_flow(
     ):
         await flow.run(WARM_UP_TASKS)
         if max_cpu_percent is not None:
-            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool.pids).run)
+            group.start_soon(Pulse(Host(), flow.dispatcher, clock, pool).run)
         yield flow
         group.cancel_scope.cancel()
 

@@ -136,6 +136,14 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     memory_tiers: int = 0
 
 
+class Used(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an attempt used, with its children that have ended."""
+
+    cpu_seconds: float
+    #: The most memory at one time, of the executor and its largest child.
+    peak_bytes: int
+
+
 class Progress(msgspec.Struct, frozen=True, gc=False):
     """What a running task last said of itself."""
 

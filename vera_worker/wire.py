@@ -6,7 +6,7 @@ import msgspec
 
 from vera_worker.framing import encode_frame
 from vera_worker.handlers import FunctionInfo
-from vera_worker.tasks import Sandbox
+from vera_worker.tasks import Sandbox, Used
 
 #: Room for the words around a payload or a result within a frame.
 ENVELOPE_BYTES: Final = 64 * 1024
@@ -86,6 +86,8 @@ class Returned(_Message, frozen=True):
     result: bytes
     #: Set when the task left this process unfit for another one: why.
     unfit: str | None = None
+    #: None where the attempt was over too soon to use much.
+    used: Used | None = None
 
 
 class Raised(_Message, frozen=True):
@@ -99,7 +101,7 @@ class Raised(_Message, frozen=True):
     message: str
     traceback: str
     duration_s: float
-    cpu_seconds: float
+    used: Used | None
     unfit: str | None = None
 
 

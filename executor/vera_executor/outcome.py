@@ -2,14 +2,13 @@
 
 import errno
 import inspect
-import resource
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from vera_executor import telling
+from vera_executor.meter import Meter
 from vera_worker.tasks import Cause
 from vera_worker.wire import Assign, Raised, Returned
 
@@ -38,10 +37,10 @@ class _Unserialisable(Exception):
 
 
 def attempt(
-    assign: Assign, function: Callable[..., Any], max_result_bytes: int
+    assign: Assign, function: Callable[..., Any], max_result_bytes: int, meter: Meter
 ) -> Returned | Raised:
     """Run `function` on the arguments of `assign` and return the message to send."""
-    started, cpu = time.perf_counter(), _cpu_seconds()
+    meter.start()
     try:
         call = _decode_call(assign.payload)
         value = function(*call.args, **call.kwargs)
@@ -55,7 +54,8 @@ def attempt(
         cause, name = _cause(error, assign), type(error).__name__
         message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
     else:
-        return Returned(assign.task_id, assign.attempt, result)
+        used = meter.used_if_worth()
+        return Returned(assign.task_id, assign.attempt, result, used=used)
     return Raised(
         assign.task_id,
         assign.attempt,
@@ -63,8 +63,8 @@ def attempt(
         name,
         message,
         trace,
-        time.perf_counter() - started,
-        _cpu_seconds() - cpu,
+        meter.duration_s,
+        meter.used(),
     )
 
 
@@ -97,8 +97,3 @@ def _encode(value: Any, max_bytes: int) -> bytes:
             f"({max_bytes}); write it to a file and return its name",
         )
     return result
-
-
-def _cpu_seconds() -> float:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime

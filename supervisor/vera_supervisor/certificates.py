@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from vera_supervisor.events import ExecutorLost
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Cause, Failure, Task
+from vera_worker.tasks import Cause, Failure, Task, Used
 
 #: Longest piece of a task's output in its death certificate.
 OUTPUT_TAIL_BYTES: Final = 4096
@@ -53,7 +53,7 @@ def stopped(why: Cause, task: Task, seen: Failure | None, duration_s: float | No
 
 def crashed(event: ExecutorLost, duration_s: float | None) -> Failure:
     """Return the certificate of an attempt whose executor died under it."""
-    return Failure(
+    lost = Failure(
         cause=Cause.CRASHED,
         message=event.message,
         exit_code=event.exit_code,
@@ -61,6 +61,15 @@ def crashed(event: ExecutorLost, duration_s: float | None) -> Failure:
         stack=event.stack,
         duration_s=duration_s,
     )
+    return with_use(lost, event.used)
+
+
+def with_use(failure: Failure, used: Used | None) -> Failure:
+    """Return a certificate with what the attempt used, as far as somebody measured it."""
+    if used is None:
+        return failure
+    peak_mb = failure.peak_memory_mb or round(used.peak_bytes / _MIB, 1) or None
+    return replace(failure, cpu_seconds=used.cpu_seconds, peak_memory_mb=peak_mb)
 
 
 def start_not_stored(reason: str) -> Failure:

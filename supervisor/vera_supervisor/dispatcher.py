@@ -26,7 +26,15 @@ from vera_supervisor.pool.pool import Pool
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_supervisor.waiting import Outlook
-from vera_worker.fault_points import FaultPoint, reach
+from vera_worker.fault_points import (
+    DRAIN_BEGUN,
+    END_STORED,
+    INTERRUPTED,
+    START_TOLD,
+    SUBMISSION_READ,
+    TASK_STORED,
+    reach,
+)
 from vera_worker.lifecycle import QUEUED, RUNNING, Status
 from vera_worker.tasks import Failure, Progress, Record, Task
 
@@ -41,6 +49,10 @@ _QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 _WORTH_WAKING_FOR: Final = 1 / 4
 
 
+def _keep_quiet(_task_id: str, _attempt: int, _output: bytes) -> None:
+    """Show no output anywhere."""
+
+
 class Dispatcher:
     """The shell around the scheduler."""
 
@@ -51,6 +63,8 @@ class Dispatcher:
         journal: Journal,
         metrics: Metrics,
         clock: Clock,
+        *,
+        show_output: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
         self.scheduler = scheduler
         self.journal = journal
@@ -58,6 +72,8 @@ class Dispatcher:
         self._store = store
         self._metrics = metrics
         self._clock = clock
+        #: Takes what an attempt has printed: task id, attempt, bytes.
+        self._show_output = show_output or _keep_quiet
         self._inbox: deque[ev.Event] = deque()
         self._stepping = False
         self._closed = False
@@ -104,8 +120,8 @@ class Dispatcher:
             self._timer.cancel()
 
     def retry_after(self) -> int:
-        """Return the whole seconds after which a refused client may try again."""
-        return self.drain_rate.retry_after(self._clock.now(), 0)
+        """Return the whole seconds after which one more refused client may try again."""
+        return self.drain_rate.retry_after(self._clock.now())
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
@@ -137,7 +153,7 @@ class Dispatcher:
 
     def offer(self, submission: ev.Submitted, tell: Callable[[Answer], None]) -> None:
         """Have a task accepted or refused; `tell` is called once it is stored."""
-        reach(FaultPoint.SUBMISSION_READ)
+        reach(SUBMISSION_READ)
         task = submission.task
         self._answers.setdefault((task.task_id, task.digest), []).append(tell)
         self.post(submission)
@@ -218,16 +234,15 @@ class Dispatcher:
 
     async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
         """Return the record of a task when it has ended, or as it is after `timeout_s`."""
-        ended = self.journal.expect_end(task_id)
-        try:
-            record = await self.record(task_id)
-            if record is not None and not record.ended:
-                await asyncio.wait([ended], timeout=timeout_s)
-                told = ended.result() if ended.done() else None
-                record = told or await self.record(task_id)
-        finally:
-            ended.cancel()
-        return record
+        live, told = self.scheduler.live.get(task_id), None
+        if live is not None and live.added:
+            ended = self.journal.expect_end(task_id)
+            timer = asyncio.get_running_loop().call_later(timeout_s, _give_up, ended)
+            try:
+                told = await ended
+            finally:
+                timer.cancel()
+        return told or await self.record(task_id)
 
     async def record(self, task_id: str) -> Record | None:
         """Return a task and what became of it, as far as the store has confirmed it."""
@@ -273,7 +288,7 @@ class Dispatcher:
     async def drain(self, timeout_s: float) -> None:
         """Start nothing more, wait for what runs, put back what runs after `timeout_s`."""
         self.post(ev.DrainAsked())
-        reach(FaultPoint.DRAIN_BEGUN)
+        reach(DRAIN_BEGUN)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._rest()
@@ -284,7 +299,7 @@ class Dispatcher:
     async def interrupt(self) -> None:
         """Kill all executors and put their tasks back; returns when no task runs."""
         self.post(ev.InterruptAsked())
-        reach(FaultPoint.INTERRUPTED)
+        reach(INTERRUPTED)
         await self._rest()
 
     async def _rest(self) -> None:
@@ -323,7 +338,7 @@ class Dispatcher:
         if isinstance(outcome, StoreFault):
             self.post(ev.SaveFailed(effect, outcome.reason))
         else:
-            reach(FaultPoint.TASK_STORED)
+            reach(TASK_STORED)
             self.post(ev.Saved(effect, outcome))
 
     def _start(self, effect: fx.StartAttempt) -> None:
@@ -331,7 +346,7 @@ class Dispatcher:
         at = self._starts[effect.task_id] = self._clock.wall()
         self._store.start(effect, at, partial(self._started, effect))
         self._note(_STARTED, self._task(effect.task_id), RUNNING, effect.attempt)
-        reach(FaultPoint.START_TOLD)
+        reach(START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
         if fault is not None or effect.acknowledge:
@@ -342,16 +357,18 @@ class Dispatcher:
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
         self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)
+        self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.requeue(effect, self._clock.wall(), partial(self._done, effect))
 
     def _finish(self, effect: fx.FinishTask) -> None:
         at = self._clock.wall()
         if self.journal.waits_for(effect.task_id):
             self._ends[effect.task_id] = self._ended_record(effect, at)
+        self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.finish(effect, at, partial(self._finished, effect))
 
     def _finished(self, effect: fx.FinishTask, fault: StoreFault | None) -> None:
-        reach(FaultPoint.END_STORED)
+        reach(END_STORED)
         self._done(effect, fault)
 
     def _done(
@@ -391,3 +408,8 @@ class Dispatcher:
 
     def _task(self, task_id: str) -> Task:
         return self.scheduler.live[task_id].task
+
+
+def _give_up(waiting: asyncio.Future[Record | None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -9,7 +9,7 @@ from vera_supervisor.admission import Load
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.reservations import Capacity
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, Progress, Record, Task
+from vera_worker.tasks import Failure, Progress, Record, Task, Used
 
 _NONE: Mapping[str, Status] = {}
 
@@ -88,6 +88,8 @@ class ExecutorLost(_Event, frozen=True):
     stack: str | None = None
     #: What its task used, if the kernel killed it for that.
     excess_bytes: int | None = None
+    #: What it had used shortly before it was killed; None: nobody looked.
+    used: Used | None = None
 
 
 class MemoryExceeded(_Event, frozen=True):
@@ -119,6 +121,8 @@ class AttemptEnded(_Event, frozen=True):
     output: bytes = b""
     #: Why the executor must not run another task, if so.
     unfit: str | None = None
+    #: None where it was over too soon to use much.
+    used: Used | None = None
 
 
 class TimePassed(_Event, frozen=True):

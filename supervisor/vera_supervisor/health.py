@@ -10,6 +10,10 @@ import msgspec
 MAX_LAG_S: Final = 1.0
 #: Executors show life by starting tasks or by self-checks; so much longer than a check is too long.
 SIGN_OF_LIFE_MARGIN_S: Final = 10.0
+#: A store that is asked and says nothing for so long takes no task.
+STORE_SILENCE_S: Final = 5.0
+#: After so long its thread will not come back. A disk may be slow, so this is a while.
+STORE_GIVEN_UP_S: Final = 60.0
 
 
 class State(StrEnum):
@@ -62,6 +66,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     held_back: str | None = None
     #: Why the store cannot write; None: it can.
     store_fault: str | None
+    #: Seconds since the store was asked something that it has not answered.
+    store_silent_s: float = 0.0
 
     @property
     def idle(self) -> bool:
@@ -94,6 +100,8 @@ def assess(signs: Signs) -> Health:
         sick.append("no executor has shown a sign of life lately")
     if signs.store_fault is not None:
         sick.append(signs.store_fault)
+    if signs.store_silent_s > STORE_SILENCE_S:
+        sick.append(f"the store has not answered for {signs.store_silent_s:.0f} s")
     if signs.loop_lag_s > MAX_LAG_S:
         sick.append(f"the event loop is {signs.loop_lag_s:.1f} s late")
     if signs.draining:
@@ -128,7 +136,7 @@ def gets_on(signs: Signs) -> bool:
     A full queue, a faulty store or executors that cannot start are no reason: they would outlast
     the restart. Nor is silence in a drain, where nobody is asked for a sign of life.
     """
-    if signs.loop_lag_s > MAX_LAG_S:
+    if signs.loop_lag_s > MAX_LAG_S or signs.store_silent_s > STORE_GIVEN_UP_S:
         return False
     return signs.draining or not (signs.idle and _too_quiet(signs))
 

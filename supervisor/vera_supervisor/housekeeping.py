@@ -2,10 +2,12 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Final, Protocol
 
 import anyio
+import anyio.to_thread
 
 from vera_supervisor import events as ev
 from vera_supervisor.admission import Load
@@ -13,14 +15,32 @@ from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
+from vera_supervisor.pool import fork_servers
 from vera_supervisor.reservations import Capacity
-from vera_supervisor.store.protocol import Store
+from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
+#: When this part of the queue is free, nobody need wait for a place.
+_ROOM_FOR_ALL: Final = 1 / 2
+#: Seconds that an orphan of the container may be dead and still there.
+BURY_INTERVAL_S: Final = 1.0
+#: Seconds between an answer of the store and the next question, and whom it is asked for.
+STORE_INTERVAL_S: Final = 1.0
+NOBODY: Final = " no task "
 _MIB: Final = 1024 * 1024
+
+
+class Executors(Protocol):
+    """Those whose use of the CPU is looked at."""
+
+    def pids(self) -> Iterable[int]:
+        """Return their process ids."""
+
+    def note_cpu(self, seconds_of: Mapping[int, float]) -> None:
+        """Take in how much CPU time each has used so far."""
 
 
 class Pulse:
@@ -31,13 +51,13 @@ class Pulse:
         host: Host,
         dispatcher: Dispatcher,
         clock: Clock,
-        executors: Callable[[], Iterable[int]],
+        executors: Executors,
         gpus: int = 0,
     ) -> None:
         self._host = host
         self._dispatcher = dispatcher
         self._clock = clock
-        self._executors = executors  # their process ids
+        self._executors = executors
         self._gpus = gpus
         self.loop_lag_s = 0.0
 
@@ -57,7 +77,8 @@ class Pulse:
             await anyio.sleep(SAMPLE_INTERVAL_S)
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
-            usage = self._host.look([os.getpid(), *self._executors()])
+            usage = self._host.look([os.getpid(), *self._executors.pids()])
+            self._executors.note_cpu(usage.own_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,
@@ -67,6 +88,35 @@ class Pulse:
             self._dispatcher.post(ev.LoadSeen(load))
             self.tell_capacity()
             self._dispatcher.drain_rate.look(now)
+            if self._dispatcher.has_room(_ROOM_FOR_ALL):
+                self._dispatcher.drain_rate.forget_line()
+
+
+class StoreWatch:
+    """Asks the store for something small again and again: a thread that hangs gives no answer."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._asked_at: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it was asked; 0 where it has answered."""
+        return 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
+
+    async def ask(self) -> None:
+        """Ask once; returns when it has answered, were it to say that it cannot read."""
+        self._asked_at = self._clock.now()
+        with suppress(StoreUnavailable):
+            await self._store.get(NOBODY)
+        self._asked_at = None
+
+    async def run(self) -> None:
+        """Ask for ever."""
+        while True:
+            await self.ask()
+            await anyio.sleep(STORE_INTERVAL_S)
 
 
 async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
@@ -79,6 +129,13 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         if gets_on():
             notifier.alive()
         await anyio.sleep(interval_s)
+
+
+async def bury_strangers() -> None:
+    """Reap, as the first process of a container, every orphan in it, for ever."""
+    while os.getpid() == 1:
+        await anyio.sleep(BURY_INTERVAL_S)
+        await anyio.to_thread.run_sync(fork_servers.bury_strangers)
 
 
 async def prune(store: Store, clock: Clock) -> None:

@@ -5,7 +5,7 @@ import math
 import msgspec
 
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Failure, Progress, Spent, Task
+from vera_worker.tasks import Failure, Progress, Requirements, Spent, Task
 
 #: Nothing spent yet: one object for all tasks, of which there may be a million.
 _NOTHING_SPENT = Spent()
@@ -23,6 +23,8 @@ class LiveTask(msgspec.Struct, kw_only=True, gc=False):
     added: bool = False
     attempt: int = 0
     spent: Spent = _NOTHING_SPENT
+    #: What is reserved for its attempts: what it asked for, or a guess.
+    need: Requirements | None = None
     #: Its key in the queue; None while it is not there.
     key: float | None = None
     #: The key that it had there last.

@@ -1,12 +1,14 @@
 """What the worker writes to its log: one line an event, as text or as JSON."""
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from vera_supervisor import journald
 from vera_supervisor.config import LogFormat
 
 _TEXT: Final = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -35,6 +37,22 @@ class TextFormatter(logging.Formatter):
         return "  " + text.translate(_TRACE_ESCAPES).replace("\n", "\n  ")
 
 
+class JournalFormatter(logging.Formatter):
+    """Any other form for the journal: with its priority in front, and in one line.
+
+    A line is an entry there, so a traceback is put behind its message.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = self._inner.format(record).translate(_ESCAPES)
+        return f"<{journald.priority(record.levelno)}>{line}"
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
@@ -56,10 +74,21 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def to_journal() -> bool:
+    """Return whether the log goes to systemd's journal."""
+    return journald.reads(sys.stderr, os.environ.get("JOURNAL_STREAM"))
+
+
+def fault(text: str) -> str:
+    """Return what ends the program as a line for stderr, in the journal with its priority."""
+    return f"<{journald.ERROR}>{text}" if to_journal() else text
+
+
 def configure(level: str, form: LogFormat) -> None:
     """Send the log to stderr."""
+    formatter = JsonFormatter() if form is LogFormat.JSON else TextFormatter()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form is LogFormat.JSON else TextFormatter())
+    handler.setFormatter(JournalFormatter(formatter) if to_journal() else formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

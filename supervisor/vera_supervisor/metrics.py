@@ -31,6 +31,8 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: Mapping[str, int]
     #: By state.
     executors: Mapping[str, int]
+    #: How many were lost since the start, by what ended them.
+    executor_losses: Mapping[str, int]
     #: By pool and state.
     pool_executors: Mapping[tuple[str, str], int]
     #: By pool.
@@ -76,7 +78,6 @@ class Metrics:
         self.cancelled = 0
         self.requeues = 0
         self.refusals: Counter[Refusal] = Counter()
-        self.executor_losses: Counter[str] = Counter()
         self.commit_seconds = Distribution()
         #: By pool.
         self.start_seconds: defaultdict[str, Distribution] = defaultdict(Distribution)
@@ -135,7 +136,7 @@ class _Snapshot(Collector):
             "executor_restarts",
             "Executors that were lost and replaced.",
             "cause",
-            metrics.executor_losses,
+            now.executor_losses,
         )
         yield _histograms(
             "executor_start_seconds",

@@ -7,6 +7,7 @@ clock, which may have jumped since; they are turned into times of this run's clo
 from operator import attrgetter
 
 from vera_supervisor.live_task import LiveTask
+from vera_supervisor.retry import longest_delay
 from vera_worker.tasks import RANK, Record
 
 
@@ -40,10 +41,12 @@ class Recovery:
             live.expires_at = task.expires_at + self._offset
         if record.started_at is not None:
             live.started_at = record.started_at + self._offset
-        ready_at = task.run_at if record.ready_at is None else record.ready_at
-        if ready_at is None:
-            return live, arrived_at
-        live.place = max(arrived_at, ready_at + self._offset)
+        if record.ready_at is not None:
+            # However the wall clock jumped: no pause is longer than it ever was.
+            longest = self._now + longest_delay(task, record.spent)
+            live.place = max(arrived_at, min(record.ready_at + self._offset, longest))
+        elif task.run_at is not None:
+            live.place = max(arrived_at, task.run_at + self._offset)
         return live, live.place
 
     def line_up(self, live: LiveTask) -> None:

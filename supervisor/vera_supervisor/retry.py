@@ -46,7 +46,19 @@ def delay_before_next(
     return None
 
 
+def longest_delay(task: Task, spent: Spent) -> float:
+    """Return the most seconds that a task, with so much spent, was told to wait."""
+    pauses = (
+        _pause(task.retry_delay_s, spent.retries) if spent.retries else 0.0,
+        _pause(CRASH_DELAY_S, spent.crashes) if spent.crashes else 0.0,
+    )
+    return max(pauses) * _MOST_JITTER
+
+
 def _backoff(base_s: float, failures: int, rng: Random) -> float:
     # Jitter keeps tasks that failed together from coming back together, at the cap as well.
-    delay = base_s * 2.0 ** min(failures - 1, 60)
-    return min(delay, MAX_DELAY_S / _MOST_JITTER) * rng.uniform(_LEAST_JITTER, _MOST_JITTER)
+    return _pause(base_s, failures) * rng.uniform(_LEAST_JITTER, _MOST_JITTER)
+
+
+def _pause(base_s: float, failures: int) -> float:
+    return min(base_s * 2.0 ** min(failures - 1, 60), MAX_DELAY_S / _MOST_JITTER)

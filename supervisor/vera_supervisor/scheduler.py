@@ -11,7 +11,7 @@ A task lives here from its submission until its end is stored:
 Only what the store has confirmed is told to clients: that a task is accepted, and how it ended.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
@@ -30,6 +30,7 @@ from vera_supervisor.certificates import (
     start_not_stored,
     stopped,
     with_tail,
+    with_use,
 )
 from vera_supervisor.dependencies import Dependent
 from vera_supervisor.effects import (
@@ -119,6 +120,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return tiers[min(spent.memory_tiers, len(tiers) - 1)] if tiers else None
 
 
+#: What an executor can be lost to: its own death, and what it is killed for.
+LOSSES: Final = (
+    Cause.CRASHED,
+    Cause.TIMEOUT,
+    Cause.MEMORY,
+    Cause.CANCELLED,
+    Cause.INTERRUPTED,
+)
+
+
 class Scheduler:
     """Owns all live tasks, what they wait for, and the pools of executors."""
 
@@ -140,6 +151,8 @@ class Scheduler:
         self.stopping = False
         #: Answers of attempts that had been given up; they change nothing.
         self.late_answers = 0
+        #: Executors that are gone without having been told to leave, by what ended them.
+        self.losses: Counter[Cause] = Counter()
         self._careful_starts = 0
         #: Starts that have to be on disk before their tasks are sent off, by task.
         self._unsent: dict[str, StartAttempt] = {}
@@ -353,7 +366,7 @@ class Scheduler:
         self.queued -= 1
         self.running += 1
         live.status = RUNNING
-        self.waiting.begin(live.task)
+        self.waiting.begin(live)
         return self._end_badly(live, WORKER_LOST, b"", now)
 
     def _take_up_waiting(
@@ -527,6 +540,8 @@ class Scheduler:
         live, why = self.live[event.task_id], slot.why
         assert live.started_at is not None, live
         live.ran_s = now - live.started_at
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         effects: list[Effect] = []
         alone = live.task.function in self.policy.alone
         roster = self.pools.roster_of(slot)
@@ -535,7 +550,7 @@ class Scheduler:
         else:
             effects.append(roster.retire(slot, now))
         if why is not None:
-            failure = self._stopped(live, why, event.failure, now)
+            failure = with_use(self._stopped(live, why, event.failure, now), event.used)
         elif event.failure is not None:
             failure = event.failure
         else:
@@ -547,6 +562,8 @@ class Scheduler:
         slot = self.slots.get(event.slot_id)
         if slot is None:
             return []
+        if slot.state is not SlotState.RETIRING:
+            self.losses[slot.why or Cause.CRASHED] += 1
         self.pools.roster_of(slot).lost(slot, now)
         live = self.live.get(slot.task_id) if slot.task_id is not None else None
         if live is None or live.slot_id != slot.slot_id:
@@ -556,6 +573,8 @@ class Scheduler:
         if event.excess_bytes is not None and slot.why is None:
             slot.why = Cause.MEMORY
             live.peak_memory_mb = round(event.excess_bytes / _MIB, 1)
+        if event.used is not None:
+            self.waiting.habits.note(live.task.function, event.used, live.ran_s)
         lost = crashed(event, live.ran_s)
         failure = lost if slot.why is None else self._stopped(live, slot.why, lost, now)
         return self._end_badly(live, failure, event.output, now)
@@ -585,6 +604,8 @@ class Scheduler:
 
     def _capacity_seen(self, event: ev.CapacitySeen, now: float) -> list[Effect]:
         self.waiting.offer(event.capacity)
+        executors = sum(pool.size.max_workers for pool in self.policy.pools.values())
+        self.waiting.habits.offer(event.capacity, executors)
         return []
 
     def _code_replaced(self, event: ev.CodeReplaced, now: float) -> list[Effect]:
@@ -626,7 +647,7 @@ class Scheduler:
         while self.admission.room >= 1.0 and (pool := self.pools.next()) is not None:
             live = pool.queue.pop()
             live.key = None
-            need = live.task.requirements
+            need = live.need
             if live.expires_at <= now:
                 effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
             elif need is not None and not self.waiting.reservations.fits(need):
@@ -653,7 +674,7 @@ class Scheduler:
         live.started_at = now
         self.queued -= 1
         self.running += 1
-        self.waiting.begin(task)
+        self.waiting.begin(live)
         self.admission.started()
         slot.assign(task.task_id, live.attempt, now, task.timeout_s)
         stored_first = live.spent.crashes > 0 or task.function in self.policy.at_most_once
@@ -739,7 +760,7 @@ class Scheduler:
             self._unsent.pop(live.task.task_id, None)
         live.slot_id = None
         self.running -= 1
-        self.waiting.end(live.task)
+        self.waiting.end(live)
         self.admission.ended()
 
     def _slot_of(self, live: LiveTask) -> Slot:

@@ -27,10 +27,19 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Entrance, entrance_of
 from vera_supervisor.feed import Feed
+from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse, feed_watchdog, prune
+from vera_supervisor.housekeeping import (
+    Pulse,
+    StoreWatch,
+    bury_strangers,
+    feed_watchdog,
+    prune,
+)
 from vera_supervisor.journal import Journal
+from vera_supervisor.journald import Journald
 from vera_supervisor.listening import leave, listen, most_connections, url_of
+from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
@@ -53,6 +62,7 @@ from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
+from vera_supervisor.task_output import TaskOutput
 from vera_supervisor.timekeeper import Timekeeper
 from vera_worker.handlers import FunctionInfo
 
@@ -110,9 +120,10 @@ async def _serve(
     notifier = world.notifier
     entrance = await anyio.to_thread.run_sync(entrance_of, config)
     clock, journal = SystemClock(), Journal(feed_of(config))
-    started_at = clock.now()
     scheduler = Scheduler(policy(config), random.Random())  # noqa: S311 - jitter, no secret
-    dispatcher = Dispatcher(scheduler, store, journal, metrics, clock)
+    dispatcher = Dispatcher(
+        scheduler, store, journal, metrics, clock, show_output=shown_output(config)
+    )
     # First: then this process may move to a group of its own, which is not what there is to see.
     host = Host(config.limits.cpu_cores, config.limits.memory)
     groups = await anyio.to_thread.run_sync(groups_of, config)
@@ -128,8 +139,9 @@ async def _serve(
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
-        pulse = Pulse(host, dispatcher, clock, pool.pids, config.limits.gpus)
+        pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
+        store_watch = StoreWatch(store, clock)
 
         def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
             catalogue = Catalogue(code.functions, new.tasks.functions)
@@ -156,19 +168,13 @@ async def _serve(
             metrics=metrics,
             host=host,
             pulse=pulse,
+            store_watch=store_watch,
             clock=clock,
             reloader=reloader,
             enforcement=enforcement(groups),
-            started_at=started_at,
+            started_at=clock.now(),
         )
-        routes = create_app(services)
-        app = Guard(
-            routes,
-            credentials=entrance.credentials,
-            allowed_hosts=config.server.allowed_hosts,
-            open_metrics=config.auth.open_metrics,
-            methods_of=methods_of(routes),
-        )
+        app = guarded_app(services, entrance)
         server = Server(
             app,
             [listener],
@@ -178,9 +184,10 @@ async def _serve(
         )
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
-        group.start_soon(pulse.run)
+        for service in (pulse.run, store_watch.run, timekeeper.run, bury_strangers):
+            group.start_soon(service)
         group.start_soon(prune, store, clock)
-        group.start_soon(timekeeper.run)
+        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
         group.start_soon(reloader.reload_on, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
@@ -189,6 +196,18 @@ async def _serve(
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
+
+
+def guarded_app(services: Services, entrance: Entrance) -> Guard:
+    """Return the application behind its guard."""
+    app = create_app(services)
+    return Guard(
+        app,
+        credentials=entrance.credentials,
+        allowed_hosts=services.config.server.allowed_hosts,
+        open_metrics=services.config.auth.open_metrics,
+        methods_of=methods_of(app),
+    )
 
 
 def choose_store(config: Config, metrics: Metrics) -> Store:
@@ -230,6 +249,13 @@ def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
         memory={} if catalogue is None else catalogue.memory,
         functions=None if catalogue is None else catalogue.names,
     )
+
+
+def shown_output(config: Config) -> Callable[[str, int, bytes], None] | None:
+    """Return what takes the output of attempts for the log, if that is wanted."""
+    if not config.logging.task_output:
+        return None
+    return TaskOutput(Journald() if to_journal() else None).write
 
 
 def groups_of(config: Config) -> Groups | None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from vera_supervisor.dependencies import Dependencies
+from vera_supervisor.habits import Habits
 from vera_supervisor.line import Group, Line
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.reservations import Capacity, Reservations
@@ -78,6 +79,8 @@ class Waiting:
         self.parked: dict[str, LiveTask] = {}
         self._running: Counter[str] = Counter()  # of those functions
         self.reservations = Reservations()
+        #: What to reserve for those that say nothing.
+        self.habits = Habits()
         #: Whether the first of those that reserve does not fit: the others do not go past it.
         self.crowded = False
         #: By id: tasks that need more than there is, since that became less.
@@ -94,7 +97,7 @@ class Waiting:
         if rules != before:
             moved = [task for task in live if task.key is not None]
             for task in moved:
-                self.line_of(task.task.function).remove(task, self._group(task.task))
+                self.line_of(task.task.function).remove(task, self._group(task))
         self.max_concurrency, self._alone, self._functions, routes = rules
         self._routes = {function: self.lines[pool] for function, pool in routes.items()}
         running = (task.task.function for task in live if task.slot_id is not None)
@@ -114,13 +117,14 @@ class Waiting:
     def enqueue(self, live: LiveTask, arrived_at: float) -> None:
         """Put a task into the queue, behind those that arrived before."""
         task = live.task
-        self.line_of(task.function).push(live, arrived_at, self._group(task))
-        if task.requirements is not None:
+        live.need = task.requirements or self.habits.guess(task.function)
+        self.line_of(task.function).push(live, arrived_at, self._group(live))
+        if live.need is not None:
             self._crowd(crowded=False)  # it may be ahead of the one that does not fit
 
     def put_back(self, live: LiveTask) -> None:
         """Put a task into the queue where it was last."""
-        self.line_of(live.task.function).put_back(live, self._group(live.task))
+        self.line_of(live.task.function).put_back(live, self._group(live))
 
     def hold_back(self, live: LiveTask) -> None:
         """Take in a task that does not fit; those that also reserve wait behind it.
@@ -128,12 +132,15 @@ class Waiting:
         Would smaller ones go past it, it might wait for ever.
         """
         task = live.task
-        assert task.requirements is not None, live
-        if self.reservations.impossible(task.requirements):
+        assert live.need is not None, live
+        if not self.reservations.impossible(live.need):
+            self.put_back(live)
+            self._crowd(crowded=True)
+        elif task.requirements is not None:
             self.oversized[task.task_id] = live  # nobody need wait for that
-            return
-        self.put_back(live)
-        self._crowd(crowded=True)
+        else:
+            live.need = None  # there was more when it was guessed
+            self.put_back(live)
 
     def await_unused(self, live: LiveTask) -> None:
         """Take in a task that needs an unused executor, and have all like it wait for one."""
@@ -193,8 +200,8 @@ class Waiting:
         """Let a task, wherever it waits, wait no more."""
         task = live.task
         if live.key is not None:
-            self.line_of(task.function).remove(live, self._group(task))
-            if task.requirements is not None:
+            self.line_of(task.function).remove(live, self._group(live))
+            if live.need is not None:
                 self._crowd(crowded=False)
         elif live.delayed_until is not None:
             live.delayed_until = None
@@ -207,22 +214,22 @@ class Waiting:
         else:
             self.dependencies.remove(task.task_id)
 
-    def begin(self, task: Task) -> None:
+    def begin(self, live: LiveTask) -> None:
         """An attempt of that task begins: those that it leaves no room for wait."""
-        if task.requirements is not None:
-            self.reservations.take(task.requirements)
-        function = task.function
+        if live.need is not None:
+            self.reservations.take(live.need)
+        function = live.task.function
         if function in self.max_concurrency:
             self._running[function] += 1
             if self._running[function] == self.max_concurrency[function]:
                 self.line_of(function).review(function)
 
-    def end(self, task: Task) -> None:
+    def end(self, live: LiveTask) -> None:
         """An attempt of that task has ended: another one may begin."""
-        if task.requirements is not None:
-            self.reservations.give_back(task.requirements)
+        if live.need is not None:
+            self.reservations.give_back(live.need)
             self._crowd(crowded=False)
-        function = task.function
+        function = live.task.function
         if function in self.max_concurrency:
             self._running[function] -= 1
             if self._running[function] == self.max_concurrency[function] - 1:
@@ -246,7 +253,7 @@ class Waiting:
             return Blocked.UNKNOWN_FUNCTION
         if self.at_limit(task.function):
             return Blocked.CONCURRENCY
-        if task.task_id in self.oversized or (task.requirements is not None and self.crowded):
+        if task.task_id in self.oversized or (live.need is not None and self.crowded):
             return Blocked.RESERVATION
         return Blocked.EXECUTORS
 
@@ -260,7 +267,7 @@ class Waiting:
         position = queue.last_position(RANK[task.priority], now)
         if self.at_limit(task.function):
             return Outlook(position, Blocked.CONCURRENCY)
-        need = task.requirements
+        need = task.requirements or self.habits.guess(task.function)
         if need is not None and (self.crowded or not self.reservations.fits(need)):
             return Outlook(position, Blocked.RESERVATION)
         return Outlook(position, Blocked.EXECUTORS)
@@ -275,9 +282,9 @@ class Waiting:
         lengths = (line.queue.lengths() for line in self.lines.values())
         return [sum(of_class) for of_class in zip(*lengths, strict=True)]
 
-    def _group(self, task: Task) -> Group | None:
+    def _group(self, live: LiveTask) -> Group | None:
         """Return what may hold a task back beside the want of an executor; None: nothing."""
-        function, reserves = task.function, task.requirements is not None
+        function, reserves = live.task.function, live.need is not None
         limited = function in self.max_concurrency or self.is_unknown(function)
         choosy = function in self._alone
         if not (limited or reserves or choosy):

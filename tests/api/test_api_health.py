@@ -52,6 +52,7 @@ WELL = Signs(
         ({"quiet_s": 41.0, "busy_executors": 1}, State.HEALTHY, None),
         ({"held_back": "CPU use is 99 %"}, State.DEGRADED, "CPU use is 99 %"),
         ({"loop_lag_s": 1.5}, State.UNHEALTHY, "the event loop is 1.5 s late"),
+        ({"store_silent_s": 5.1}, State.UNHEALTHY, "the store has not answered for 5 s"),
         ({"draining": True}, State.DRAINING, "the worker is draining"),
         ({"draining": True, "pools": (GONE,)}, State.DRAINING, "the worker is draining"),
     ],

@@ -35,6 +35,7 @@ class Desk:
             metrics=self.bench.metrics,
             host=ASLEEP,
             pulse=ASLEEP,
+            store_watch=ASLEEP,
             clock=self.bench.clock,
             reloader=ASLEEP,
             enforcement=ASLEEP,

@@ -130,7 +130,7 @@ def test_no_word_of_a_client_becomes_a_series(node: WorkerProcess) -> None:
 def test_functions(node: WorkerProcess) -> None:
     functions = assert_json(node.client.get("/functions"))["functions"]
     by_name = {function["name"]: function for function in functions}
-    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "pool", "limits"}
+    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "pool", "limits", "usage"}
     assert by_name["echo"]["pool"] == "default"
     assert by_name["echo"]["module"] == "vera_executor.demo"
     assert by_name["echo"]["signature"].startswith("(*args: Any, **kwargs: Any)")

@@ -1,150 +1,209 @@
-"""The image under a real Docker engine: locked up, healthy, soon stopped, and no zombie left."""
+"""C3, C6: the image under a real Docker engine: the original commands, locked up, soon stopped."""
 
 import json
-import os
-import shutil
-import subprocess
+import re
 import time
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[2]
-CHOSEN: Final = os.environ.get("VERA_DEPLOY") == "1"
+from tests.support.boxes import ROOT, box_tests
+from tests.support.engine import Engine
+from tests.support.processes import slack_s
+from vera_worker import __version__
+
+pytestmark = box_tests("docker-box")
+
 #: As little as a container can be allowed; the worker needs no more.
-LOCKED_UP: Final = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-ORPHANS: Final = 200
-#: What a client in the container begins with.
-CLIENT: Final = """
-import httpx, pathlib, sys
-token = pathlib.Path("token").read_text().strip()
-http = httpx.Client(base_url="http://127.0.0.1:5000", timeout=60)
-http.headers["Authorization"] = f"Bearer {token}"
+_LOCKED_UP: Final = (
+    *("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
+    *("--health-interval=1s", "--env=TASK_MODULES=vera_executor.demo,vera_executor.demo_faults"),
+    *("--env=MAX_CPU_PERCENT=100", "--env=MAX_MEMORY_PERCENT=100"),
+)
+#: The lines of the original design, to the letter.
+_BUILD: Final = "docker build -t vera-worker:latest ."
+_RUN: Final = """\
+docker run -d \\
+  --name vera-worker-1 \\
+  -p 5000:5000 \\
+  -e WORKER_ID=worker-1 \\
+  -e LOG_LEVEL=INFO \\
+  vera-worker:latest
 """
-#: Tasks that leave daemons behind, and others that die; then: which processes are left?
-LITTER: Final = f"""
-lines = '{{"payload": {{"function": "spawn_daemon", "args": [600]}}}}\\n' * {ORPHANS}
-lines += '{{"payload": {{"function": "segfault"}}}}\\n'
+_ASK: Final = "curl http://localhost:5000/health"
+_MOST_MB_OVER_BASE: Final = 120
+_MOST_IDLE_MB: Final = 90
+_GRACE_S: Final = 10  # after which Docker kills
+_ORPHANS: Final = 1000
+
+#: Every way a task can end, and what is left of it.
+_LIFE: Final = """
+print(submit("process_data", 1, 2, 3, kwargs={})["status"])
+print(submit("fail", max_retries=0)["failure"]["cause"])
+print(submit("hang_in_c", timeout=1, max_retries=0)["failure"]["cause"])
+print(submit("segfault", max_retries=0)["failure"]["signal"])
+print(submit("balloon", 300, 1, 20, max_retries=0)["failure"]["cause"])
+running = submit("busy_loop", wait=0)["task_id"]
+while http.get(f"/task/{running}").json()["status"] != "running":
+    time.sleep(0.05)
+print(http.delete(f"/task/{running}").json()["status"])
+noisy = submit("print_everywhere", "hello")["task_id"]
+print("hello" in http.get(f"/task/{noisy}/output").text)
+lines = '{"payload": {"function": "noop"}}\\n' * 200
+ndjson = {"Content-Type": "application/x-ndjson"}
+answer = http.post("/tasks?wait=60", content=lines, headers=ndjson)
+print(answer.text.count('"status":"completed"'))
+print(submit("spawn_daemon", 600)["status"])
+"""
+_LITTER: Final = f"""
+lines = '{{"payload": {{"function": "spawn_daemon", "args": [600]}}}}\\n' * {_ORPHANS}
 ndjson = {{"Content-Type": "application/x-ndjson"}}
-answer = http.post("/tasks?wait=60", content=lines, headers=ndjson).raise_for_status()
-print(answer.text.count('"status":"completed"'), answer.text.count('"cause":"crashed"'))
+answer = http.post("/tasks?wait=300", content=lines, headers=ndjson, timeout=300)
+print(answer.raise_for_status().text.count('"status":"completed"'))
+"""
+#: Prints the processes that nobody has buried; and how many programs there are besides the worker.
+_LOOK: Final = """
+time.sleep(3)
 for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
     name, _, rest = stat.read_text().rpartition(") ")
-    state, parent = rest.split()[:2]
-    if state == "Z":
-        print(name, state, parent)
+    if rest.split()[0] == "Z":
+        print(name, rest.split()[:2])
 """
-SUBMIT: Final = """
-task = {"payload": {"function": "sleep", "args": [0]}, "task_id": "survivor", "delay": 2}
-http.post("/task/submit", json=task).raise_for_status()
-"""
-ASK: Final = 'print(http.get("/task/survivor?wait=30").json()["status"])'
-
-
-def docker(*arguments: str, stdin: str | None = None, **environment: str) -> str:
-    """Run a docker command, which must succeed, and return what it printed."""
-    done = subprocess.run(
-        ["docker", *arguments],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
-
-
-def run_client(container: str, script: str) -> list[str]:
-    """Run a script inside the container, where a token and httpx are at hand."""
-    return docker("exec", "-i", container, "python", "-", stdin=CLIENT + script).splitlines()
-
-
-def await_health(container: str) -> None:
-    """Wait until Docker calls the container healthy."""
-    end = time.monotonic() + 60
-    while docker("inspect", "--format", "{{.State.Health.Status}}", container) != "healthy":
-        assert time.monotonic() < end, docker("logs", container)
-        time.sleep(0.2)
-
-
-def _engine() -> bool:
-    if not CHOSEN or shutil.which("docker") is None:
-        return False
-    return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-
-
-pytestmark = [
-    pytest.mark.deploy,
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not CHOSEN, reason="needs minutes and an engine: VERA_DEPLOY=1"),
-    pytest.mark.skipif(CHOSEN and not _engine(), reason="no Docker engine answers"),
-]
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[str]:
-    """Build the image under a name of its own."""
-    name = f"vera-worker-test-{uuid.uuid4().hex[:12]}"
-    docker("build", "--quiet", "--tag", name, str(ROOT))
-    yield name
-    docker("rmi", "--force", name)
+def engine() -> Iterator[Engine]:
+    """Start an engine and build the image by the original command."""
+    one = Engine()
+    try:
+        one.start()
+        one.run(_BUILD, timeout_s=900)
+        yield one
+    finally:
+        one.stop()
 
 
 @pytest.fixture
-def container(image: str) -> Iterator[str]:
+def container(engine: Engine) -> Iterator[str]:
     """Run a worker with as few rights as there are; wait until Docker calls it healthy."""
-    modules = "TASK_MODULES=vera_executor.demo,vera_executor.demo_faults"
-    no_limit = "MAX_CPU_PERCENT=100"
-    name = docker("run", "--detach", *LOCKED_UP, "--env", modules, "--env", no_limit, image)
-    await_health(name)
+    name = engine.docker("run", "--detach", *_LOCKED_UP, "--env=TASK_MEMORY=128MiB", "vera-worker")
+    engine.await_health(name)
     yield name
-    docker("rm", "--force", "--volumes", name)
+    engine.docker("rm", "--force", "--volumes", name)
 
 
-def test_a_locked_up_container_is_healthy_and_stops_at_once_with_success(container: str) -> None:
-    assert docker("exec", container, "id", "-u") == "10001"
-    began = time.monotonic()
-    docker("stop", container)
-    assert time.monotonic() - began < 10  # after which Docker kills
-    assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
+def test_the_commands_of_the_original_design(engine: Engine) -> None:
+    engine.run(_RUN)
+    try:
+        answer = engine.sh(f"{_ASK} --silent --show-error --retry 60 --retry-all-errors")
+        health = json.loads(answer)
+        assert health["worker_id"] == "worker-1"
+        assert health["active_tasks"] == 0
+        # What the worker and its one executor use when there is nothing to do.
+        used = engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", "vera-worker-1")
+        number, unit = re.match(r"([\d.]+)([KMG]iB)", used).groups()  # type: ignore[union-attr]
+        mb = float(number) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit] / 1e6
+        assert mb <= _MOST_IDLE_MB, used
+        assert "listening on http://0.0.0.0:5000" in engine.docker("logs", "vera-worker-1")
+    finally:
+        engine.docker("rm", "--force", "--volumes", "vera-worker-1")
 
 
-def test_as_the_first_process_it_leaves_no_zombie(container: str) -> None:
-    ended, *zombies = run_client(container, LITTER)
-    assert ended == f"{ORPHANS} 1"
-    assert zombies == []
+def test_the_size_is_said_and_kept(engine: Engine) -> None:
+    said = engine.run("make --silent image").splitlines()[-1]
+    found = re.fullmatch(r"vera-worker:latest is (\d+) MB, (\d+) MB more than its base", said)
+    assert found is not None, said
+    assert int(found[2]) <= _MOST_MB_OVER_BASE
 
 
-def test_an_accepted_task_survives_the_death_of_the_container(container: str) -> None:
-    run_client(container, SUBMIT)
-    docker("kill", container)
-    docker("start", container)
-    await_health(container)
-    assert run_client(container, ASK) == ["completed"]
-
-
-def test_the_image_holds_no_compiler_and_no_installer_of_ours(image: str) -> None:
-    assert (
-        docker("run", "--rm", "--entrypoint", "sh", image, "-c", "command -v gcc cc || true") == ""
-    )
-    config = json.loads(docker("inspect", image))[0]["Config"]
+def test_what_the_image_says_of_itself(engine: Engine) -> None:
+    config = json.loads(engine.docker("inspect", "vera-worker"))[0]["Config"]
     assert config["User"] == "10001:10001"
     assert config["StopSignal"] == "SIGTERM"
-    assert config["Healthcheck"]["Test"] == ["CMD", "vera-worker", "health"]
+    assert "vera-worker health" in config["Healthcheck"]["Test"][1]
+    assert config["Entrypoint"][0] == "python"
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    tools = "command -v gcc cc make ld || true"
+    assert engine.docker("run", "--rm", "--entrypoint", "sh", "vera-worker", "-c", tools) == ""
 
 
-def test_the_compose_file_brings_a_worker_up_that_sees_its_own_limits() -> None:
-    project = f"vera-test-{uuid.uuid4().hex[:12]}"
-    compose = ("compose", "--project-name", project, "--file", str(ROOT / "deploy/compose.yaml"))
-    environment = {"WORKER_PORT": "127.0.0.1:0", "WORKER_CPUS": "1", "WORKER_MEMORY": "512m"}
+def test_tasks_live_and_die_in_a_locked_up_container(engine: Engine, container: str) -> None:
+    assert engine.docker("exec", container, "id", "-u") == "10001"
+    assert engine.client(container, _LIFE) == [
+        *("completed", "exception", "timeout", "SIGSEGV", "memory", "cancelled"),
+        *("True", "200", "completed"),
+    ]
+    assert engine.client(container, _LOOK) == []
+
+
+def test_the_first_process_buries_every_orphan(engine: Engine, container: str) -> None:
+    assert engine.client(container, _LITTER) == [str(_ORPHANS)]
+    strangers = f"for i in $(seq {_ORPHANS}); do (true &); done"
+    engine.docker("exec", container, "sh", "-c", strangers)
+    assert engine.client(container, _LOOK) == []
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_a_stop_ends_within_the_grace_with_success(
+    engine: Engine, container: str, busy: bool
+) -> None:
+    if busy:  # with what heeds no wish to stop
+        engine.client(container, 'submit("return_late", 600, wait=0, task_id="late")')
+    began = time.monotonic()
+    engine.docker("stop", container)
+    assert time.monotonic() - began < _GRACE_S + slack_s()
+    assert engine.docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
+
+
+def test_an_accepted_task_survives_the_death_of_the_container(
+    engine: Engine, container: str
+) -> None:
+    engine.client(container, 'submit("sleep", 0, wait=0, task_id="survivor", delay=2)')
+    engine.docker("kill", container)
+    engine.docker("start", container)
+    engine.await_health(container)
+    ask = 'print(http.get("/task/survivor?wait=30").json()["status"])'
+    assert engine.client(container, ask) == ["completed"]
+
+
+def test_another_port_is_no_sickness(engine: Engine) -> None:
+    name = engine.docker("run", "--detach", *_LOCKED_UP, "--env=WORKER_PORT=7000", "vera-worker")
     try:
-        docker(*compose, "up", "--build", "--wait", **environment)
-        worker = docker(*compose, "ps", "--quiet")
-        script = 'm = http.get("/metrics").json(); print(m["cpu_cores"], m["memory_total_gb"])'
-        assert run_client(worker, script) == ["1.0 0.5"]
+        engine.await_health(name)
     finally:
-        docker(*compose, "down", "--volumes", **environment)
+        engine.docker("rm", "--force", "--volumes", name)
+
+
+def test_three_workers_by_compose_and_as_many_as_one_likes(engine: Engine) -> None:
+    limits = {"WORKER_CPUS": "1", "WORKER_MEMORY": "512m", "WORKER_TOKEN": "s3cret"}
+    ask = (
+        "curl --silent --show-error --retry 60 --retry-all-errors -H 'Authorization: Bearer s3cret'"
+        " http://localhost:{}"
+    )
+    try:
+        engine.run("docker compose up -d", **limits)
+        for number in (1, 2, 3):
+            health = json.loads(engine.sh(ask.format(f"500{number}/health")))
+            assert health["worker_id"] == f"worker-{number}"
+        metrics = json.loads(engine.sh(ask.format("5003/metrics")))
+        assert (metrics["cpu_cores"], metrics["memory_total_gb"]) == (1.0, 0.5)
+        engine.run("docker compose up -d --scale worker=5", **limits)
+        ids = set()
+        for index in range(1, 6):
+            where = engine.run(f"docker compose port --index {index} worker 5000", **limits)
+            health = json.loads(engine.sh(ask.format(where.rpartition(":")[2] + "/health")))
+            ids.add(health["worker_id"])
+        assert len(ids) == 5
+    finally:
+        engine.run("docker compose down --volumes", **limits)
+
+
+def test_the_watchers_are_there_when_they_are_asked_for(engine: Engine) -> None:
+    def services(profile: str) -> set[str]:
+        return set(engine.run(f"docker compose {profile} config --services").split())
+
+    workers = {"worker", "worker-1", "worker-2", "worker-3"}
+    assert services("") == workers
+    assert services("--profile monitoring") == workers | {"prometheus", "grafana"}
+    assert (ROOT / "deploy/grafana/dashboards/vera-worker.json").exists()

@@ -5,12 +5,15 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.worker_process import worker
+from tests.fakes.on_loop import on_loop
+from tests.support.worker_process import WorkerProcess, worker
 from vera_supervisor.health import PoolSigns, Signs, gets_on
+from vera_supervisor.housekeeping import feed_watchdog
 from vera_supervisor.notify import Notifier
 
 _PATIENCE_S = 20
@@ -61,6 +64,8 @@ def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
     settings = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
     with worker(tmp_path, **settings, VERA_SERVER__DRAIN_TIMEOUT="7") as node:
         assert manager.until("READY=1") == ["READY=1", f"STATUS=takes tasks on {node.url}"]
+        # Not a moment later: what it is told, holds.
+        assert node.client.get("/health/ready").status_code == 200
         assert node.submit("noop", wait=10)["status"] == "completed"
         manager.until("WATCHDOG=1")
         node.process.send_signal(signal.SIGHUP)
@@ -73,6 +78,51 @@ def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
             "STATUS=draining for at most 7 s",
             "EXTEND_TIMEOUT_USEC=17000000",
         ]
+
+
+@pytest.mark.system
+def test_ready_is_said_when_a_task_would_start_and_not_before(
+    tmp_path: Path, manager: Manager
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    # A module that takes its time: until the other end of the pipe is there.
+    (tmp_path / "slow_module.py").write_text(f"open({str(gate)!r}).close()\ndef noop(): pass\n")
+    settings = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PYTHONPATH": str(tmp_path)}
+    with ThreadPoolExecutor() as threads:
+        starting = threads.submit(WorkerProcess, tmp_path, modules="slow_module", **settings)
+        with gate.open("w"):  # it waits for that
+            manager.socket.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                manager.next()
+        manager.socket.settimeout(_PATIENCE_S)
+        with starting.result() as node:
+            manager.until("READY=1")
+            assert node.client.get("/health/ready").status_code == 200
+            assert node.submit("noop", wait=10)["status"] == "completed"
+
+
+@on_loop
+async def test_the_watchdog_is_fed_only_while_the_worker_gets_on(
+    tmp_path: Path, manager: Manager
+) -> None:
+    class Enough(Exception):
+        pass
+
+    well = [True, False, False, True]
+    notifier = Notifier(str(tmp_path / "notify"), watchdog_s=0.001)
+
+    def gets_on() -> bool:
+        if not well:
+            raise Enough
+        return well.pop()
+
+    with pytest.raises(Enough):
+        await feed_watchdog(notifier, gets_on)
+    manager.socket.settimeout(0)
+    assert [manager.next(), manager.next()] == [["WATCHDOG=1"]] * 2
+    with pytest.raises(BlockingIOError):
+        manager.next()
 
 
 def inherited(pids: list[int]) -> list[str]:
@@ -126,6 +176,7 @@ def test_whose_watchdog_it_is(usec: str | None, pid: str | None, seconds: float 
     [
         {"queue_full": True},
         {"store_fault": "the disk is full"},
+        {"store_silent_s": 59.0},
         {"pools": (PoolSigns(name="default", serving=0, min_workers=1, failed_starts=5),)},
         {"busy_executors": 1, "quiet_s": 1000.0},
         {"draining": True, "quiet_s": 1000.0},
@@ -137,7 +188,12 @@ def test_what_a_restart_would_not_help(differing: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     "differing",
-    [{"loop_lag_s": 1.1}, {"draining": True, "loop_lag_s": 1.1}, {"quiet_s": 20.1}],
+    [
+        {"loop_lag_s": 1.1},
+        {"draining": True, "loop_lag_s": 1.1},
+        {"quiet_s": 20.1},
+        {"store_silent_s": 60.1},
+    ],
 )
 def test_what_a_restart_helps(differing: dict[str, object]) -> None:
     assert not gets_on(signs(**differing))

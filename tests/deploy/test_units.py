@@ -1,11 +1,14 @@
 """The unit files, as systemd's own checks see them."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from vera_supervisor.config import load
 
 _UNITS = Path(__file__).parents[2] / "systemd"
 _NAMES = ["vera-worker.service", "vera-worker@.service"]
@@ -46,3 +49,31 @@ def test_the_template_differs_only_in_its_names() -> None:
     differing = [line for line in many if line not in one]
     assert len(one) == len(many)
     assert all("%i" in line for line in differing), differing
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_what_the_worker_relies_on(name: str) -> None:
+    """C5: each of these lines stands for a promise that would break without it."""
+    lines = (_UNITS / name).read_text().splitlines()
+    promised = {
+        "Type=notify",  # started means that a task would start
+        "NotifyAccess=main",  # tasks do not speak for the worker
+        "Restart=on-failure",
+        "KillMode=mixed",  # the worker ends its executors; what is left after that is killed
+        "OOMPolicy=continue",  # a task that runs out of memory fails alone
+        "Delegate=yes",
+        "DynamicUser=yes",
+        "SyslogLevelPrefix=yes",
+    }
+    assert promised <= set(lines)
+    assert any(line.startswith("WatchdogSec=") for line in lines)
+    assert any(line.startswith("StartLimitBurst=") for line in lines)
+
+
+def test_a_stop_has_time_for_the_drain_of_the_settings() -> None:
+    config = load(_UNITS.parent / "config" / "worker.toml", {}, {}).config
+    for name in _NAMES:
+        (timeout,) = re.findall(
+            r"^TimeoutStopSec=(\d+)s$", (_UNITS / name).read_text(), re.MULTILINE
+        )
+        assert int(timeout) >= config.server.drain_timeout + 10

@@ -1,14 +1,18 @@
-"""Clients that ask again, by id, get one task each, however often the store does and denies it."""
+"""Clients that ask again, by id, get one task each, however often the store denies it (D5)."""
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
+
+import pytest
 
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_pool import FakePool
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.makers import make_policy, make_task
-from tests.fakes.on_loop import on_loop
+from tests.store.conformance import opened
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.dispatcher import Dispatcher
@@ -16,7 +20,9 @@ from vera_supervisor.effects import Accept
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.store.protocol import Query
+from vera_supervisor.store.memory import MemoryStore
+from vera_supervisor.store.protocol import Query, Store
+from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_worker.lifecycle import Status
 
 TASKS = 10_000
@@ -36,9 +42,29 @@ class BusyPool(FakePool):
         asyncio.get_running_loop().call_soon(self.end, effect.task.task_id)
 
 
-@on_loop
-async def test_ten_thousand_submissions_are_ten_thousand_tasks() -> None:
-    store, clock = FaultyStore(5, done=0.2, not_done=0.05), FakeClock()
+def memory(_: Path) -> Store:
+    return MemoryStore(result_ttl_s=1e9, max_bytes=1 << 40)
+
+
+def sqlite(directory: Path) -> Store:
+    return SqliteStore(directory / "tasks.db", result_ttl_s=1e9, max_bytes=1 << 40)
+
+
+@pytest.mark.parametrize("make_store", [memory, sqlite])
+def test_ten_thousand_submissions_are_ten_thousand_tasks(
+    tmp_path: Path, make_store: Callable[[Path], Store]
+) -> None:
+    async def story() -> None:
+        store = FaultyStore(make_store(tmp_path), 5, done=0.2, not_done=0.05)
+        async with opened(store):
+            await submit_all(store)
+
+    asyncio.run(story())
+
+
+async def submit_all(store: FaultyStore) -> None:
+    """Submit all tasks until each is accepted, let them run, and look at what became of them."""
+    clock = FakeClock()
     policy = make_policy(min_workers=2, max_workers=2, queue_size=TASKS)
     scheduler = Scheduler(policy, Random(7))
     dispatcher = Dispatcher(scheduler, store, Journal(), Metrics(), clock)

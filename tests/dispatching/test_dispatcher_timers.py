@@ -7,6 +7,7 @@ from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
+from vera_worker.tasks import Cause
 
 
 def submit(bench: Bench, task_id: str, *, delay_s: float = 0.0, timeout_s: float = 60.0) -> None:
@@ -76,3 +77,25 @@ async def test_an_executor_that_cannot_start_does_not_make_the_loop_spin() -> No
         bench.clock.pass_time(30.0)  # the clock itself fails when it is called without end
     bench.pool.get_ready()
     assert list(bench.pool.assigned) == ["a"]
+
+
+@on_loop
+async def test_executors_are_counted_by_what_they_are_lost_to() -> None:
+    bench = Bench(2, crash_retries=0)
+    submit(bench, "late", timeout_s=10.0)
+    submit(bench, "crashed")
+    bench.pool.lose("crashed")
+    bench.clock.pass_time(13.0)
+    bench.pool.lose("late")
+    assert bench.scheduler.losses == {Cause.CRASHED: 1, Cause.TIMEOUT: 1}
+
+
+@on_loop
+async def test_an_executor_that_was_told_to_leave_is_no_loss() -> None:
+    bench = Bench(max_tasks=1)
+    submit(bench, "a")
+    bench.pool.end("a")
+    (retire,) = bench.pool.told
+    assert isinstance(retire, fx.Retire)
+    bench.dispatcher.post(ev.ExecutorLost(retire.slot_id, "it left"))
+    assert bench.scheduler.losses == {}

@@ -39,6 +39,7 @@ GAUGES: Final = Gauges(
     active_tasks=3,
     queue_size={priority.value: 2 for priority in Priority},
     executors={"idle": 1, "busy": 3},
+    executor_losses={"crashed": 1},
     pool_executors={("default", "idle"): 1, ("gpu", "busy"): 3},
     pool_queue_size={"default": 8, "gpu": 0},
     admission_blocked={"cpu": 1, "memory": 0},
@@ -83,7 +84,6 @@ def metrics() -> Metrics:
     metrics.ended(end(Status.FAILED, cause=Cause.TIMEOUT, priority=Priority.LOW))
     metrics.ended(end(Status.CANCELLED, waited_s=None, ran_s=None))
     metrics.refusals[Refusal.QUEUE_FULL] += 5
-    metrics.executor_losses["SIGKILL"] += 1
     metrics.commit_seconds.observe(0.004)
     return metrics
 

@@ -59,8 +59,37 @@ def test_a_failure_comes_back_with_its_cost(child: Child, where: str) -> None:
     assert child.call("compute", where) is None  # what another task used does not count
     failed = child.failure("compute", where, fail=True)
     assert 0.1 < failed.duration_s < 15
-    assert 0.1 <= failed.cpu_seconds <= failed.duration_s + 0.1
-    assert child.failure("compute", where, seconds=0.0, fail=True).cpu_seconds < 0.1
+    assert failed.used is not None
+    assert 0.1 <= failed.used.cpu_seconds <= failed.duration_s + 0.1
+    cheap = child.failure("compute", where, seconds=0.0, fail=True)
+    assert cheap.used is not None
+    assert cheap.used.cpu_seconds < 0.1
+
+
+def test_a_result_comes_with_its_cost_where_that_can_be_much(child: Child) -> None:
+    child.assign("noop")
+    quick = child.answer()
+    assert isinstance(quick, wire.Returned)
+    assert quick.used is None
+    child.assign("compute", "here")
+    lasting = child.answer()
+    assert isinstance(lasting, wire.Returned)
+    assert lasting.used is not None
+    assert 0.1 <= lasting.used.cpu_seconds < 15
+
+
+def test_the_peak_of_memory_is_that_of_one_attempt(child: Child) -> None:
+    def peak_mib(megabytes: int, children: int = 0) -> float:
+        child.assign("balloon", megabytes, children, 0.03)
+        answer = child.answer()
+        assert isinstance(answer, wire.Returned)
+        assert answer.used is not None
+        return answer.used.peak_bytes / 2**20
+
+    before = peak_mib(1)
+    assert 90 < peak_mib(100) - before < 130
+    assert abs(peak_mib(1) - before) < 30, "what another task had does not count"
+    assert 70 < peak_mib(40, children=2) - before < 150, "its own and its largest child's"
 
 
 def test_an_unknown_function_is_refused(child: Child) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.executor.harness import Child
+from vera_worker.wire import Returned
 
 
 def test_a_balloon_fills_every_process_and_is_let_go(child: Child) -> None:
@@ -13,8 +14,10 @@ def test_a_balloon_fills_every_process_and_is_let_go(child: Child) -> None:
 
 def test_a_balloon_takes_the_memory_that_it_says(child: Child) -> None:
     before = child.peak_kib()
-    child.call("balloon", 64)
-    assert child.peak_kib() - before > 60 * 1024
+    answer = child.run("balloon", 64, hold_s=0.05)
+    assert isinstance(answer, Returned)
+    assert answer.used is not None
+    assert answer.used.peak_bytes / 1024 - before > 60 * 1024
 
 
 @pytest.mark.parametrize(

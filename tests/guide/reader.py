@@ -32,7 +32,7 @@ class Reader:
         self._environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith((*WORKER_SETTINGS, "VERA_"))
+            if not name.startswith((*WORKER_SETTINGS, "VERA_", "COVERAGE"))
         } | {
             "HOME": str(directory),
             "NO_PROXY": "*",

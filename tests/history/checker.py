@@ -1,13 +1,16 @@
-"""Holds a history against what is promised of tasks, and names every breach."""
+"""Holds a history against what is promised of tasks (H1 to H10), and names every breach."""
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 
 from tests.history.history import Heard, History, Kept, Ran
 
+#: Seconds that it may take from a submission to its place in the queue.
+_TICK_S: Final = 2.0
 _TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -20,6 +23,8 @@ class Promises(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     #: Executors at one time.
     max_running: int
+    #: Seconds that one class of priority is worth.
+    aging_step_s: float
     #: How often the supervisor was killed: a start that was not on disk then is not counted.
     kills: int
 
@@ -31,11 +36,13 @@ def breaches(history: History, promises: Promises) -> list[str]:
         *_ends(history),
         *_runs(history, promises),
         *_results(history),
+        *_order(history, promises),
         *_crowds(history, promises),
     ]
 
 
 def _lost_and_phantoms(history: History) -> Iterator[str]:
+    """What was accepted is there, once, and nothing else (H1, H2, H3); the rest may be (H10)."""
     kept = Counter(record.task_id for record in history.kept)
     asked = {said.task_id for said in history.said}
     for said in history.said:
@@ -49,7 +56,7 @@ def _lost_and_phantoms(history: History) -> Iterator[str]:
 
 
 def _ends(history: History) -> Iterator[str]:
-    """Every task has ended, in the way that every client who read its end was told."""
+    """Every task has ended, once: as every client who read its end was told (H4, H6)."""
     final = {record.task_id: record for record in history.kept}
     for record in history.kept:
         if record.status not in _TERMINAL:
@@ -63,6 +70,7 @@ def _ends(history: History) -> Iterator[str]:
 
 
 def _runs(history: History, promises: Promises) -> Iterator[str]:
+    """No task ran more often than it may (H5, H7)."""
     functions = {said.task_id: said.function for said in history.said}
     starts: defaultdict[str, list[Ran]] = defaultdict(list)
     for ran in history.ran:
@@ -81,7 +89,7 @@ def _runs(history: History, promises: Promises) -> Iterator[str]:
 
 
 def _results(history: History) -> Iterator[str]:
-    """What is kept as the result is what a run of the last attempt returned."""
+    """What is kept as the result is what a run of the last attempt returned (H5, H6)."""
     ended = {(ran.task_id, ran.attempt, ran.token) for ran in history.ran if ran.ended}
     for record in history.kept:
         if record.status != "completed":
@@ -94,8 +102,37 @@ def _token(record: Kept) -> Any:
     return record.result["token"] if isinstance(record.result, dict) else None
 
 
+def _order(history: History, promises: Promises) -> Iterator[str]:
+    """No task started while one waited that was to start before it (H8).
+
+    Only those that started once are looked at: of others the last start is all that is known.
+    """
+    runs = Counter(ran.task_id for ran in history.ran if not ran.ended)
+    once = [k for k in history.kept if k.attempt == 1 and runs[k.task_id] <= 1 and k.started_at]
+    arrivals = deque(sorted(once, key=attrgetter("queued_at")))
+    waiting: dict[str, Kept] = {}
+    for task in sorted(once, key=attrgetter("started_at")):
+        while arrivals and arrivals[0].queued_at <= task.started_at:
+            arrived = arrivals.popleft()
+            waiting[arrived.task_id] = arrived
+        waiting.pop(task.task_id, None)
+        for other in waiting.values():
+            if _goes_before(other, task, promises.aging_step_s):
+                yield f"{task.task_id} started before {other.task_id}, which was ahead of it"
+
+
+def _goes_before(other: Kept, task: Kept, aging_step_s: float) -> bool:
+    """Return whether `other`, which waited when `task` started, was to start first."""
+    if other.rank == task.rank:
+        return other.order < task.order
+    # When a task came into the queue is known only so well.
+    ahead_s = task.queued_at - other.queued_at + (task.rank - other.rank) * aging_step_s
+    assert task.started_at is not None
+    return ahead_s > _TICK_S and task.started_at - other.queued_at > _TICK_S
+
+
 def _crowds(history: History, promises: Promises) -> Iterator[str]:
-    """No more tasks ran at once than there may be executors; a run that was killed is left out."""
+    """No more tasks ran at once than there may be executors (H9); killed runs are left out."""
     by_token: defaultdict[str, list[Ran]] = defaultdict(list)
     for ran in history.ran:
         by_token[ran.token].append(ran)

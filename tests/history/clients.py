@@ -67,7 +67,8 @@ class Clients:
                     ("noted_death", []),
                 ]
             )
-            body = {"payload": {"function": function, "args": args}}
+            priority = self._random.choice(("critical", "normal", "normal", "low"))
+            body = {"payload": {"function": function, "args": args}, "priority": priority}
             return f"t{next(self._numbers)}", body
 
     def _take(self, task_id: str, body: dict[str, Any], answer: httpx.Response) -> Heard:

@@ -50,6 +50,13 @@ class Kept(NamedTuple):
     attempt: int
     result: Any
     cause: str | None
+    #: The number of tasks that were accepted before it.
+    order: int
+    #: 0 is the most urgent class.
+    rank: int
+    #: Seconds since the epoch; when its last attempt started, if any did.
+    queued_at: float
+    started_at: float | None
 
 
 class History(NamedTuple):

@@ -4,6 +4,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,11 @@ from tests.history.history import History, Kept, Ran
 from tests.history.noted_tasks import NOTES_VARIABLE
 from tests.support.worker_process import WorkerFailedError, WorkerProcess
 from vera_worker.fault_points import OF_EXECUTORS, VARIABLE, FaultPoint
+from vera_worker.tasks import RANK, Priority
 
 CLIENTS: Final = 8
 EXECUTORS: Final = 2
+AGING_STEP_S: Final = 5.0
 _ROOT: Final = Path(__file__).parents[2]
 #: A worker that has nothing to do or is gone is noticed after this.
 _SILENCE_S: Final = 5.0
@@ -69,11 +72,11 @@ class KillLoop:
     def history(self) -> History:
         """Run the worker once more, until all tasks have ended, and return what happened."""
         with self._worker() as worker:
-            kept = [_kept(record) for record in _records(worker)]
-            unended = [record.task_id for record in kept if record.status in ("queued", "running")]
-            for task_id in unended:
-                worker.record(task_id, wait=60)
-            kept = [_kept(record) for record in _records(worker)]
+            for record in _records(worker):
+                if record["completed_at"] is None:
+                    worker.record(record["task_id"], wait=60)
+            newest_first = list(_records(worker))
+            kept = [_kept(order, record) for order, record in enumerate(reversed(newest_first))]
             assert worker.terminate() == 0, worker.log.read_text()
         return History(self.clients.said, self.clients.seen, list(self._ran()), kept)
 
@@ -85,7 +88,8 @@ class KillLoop:
             MAX_WORKERS=str(EXECUTORS),
             MIN_WORKERS=str(EXECUTORS),
             QUEUE_SIZE="500",
-            VERA_SERVER__DRAIN_TIMEOUT="1",
+            VERA_SERVER__DRAIN_TIMEOUT="5",
+            VERA_QUEUE__AGING_STEP=str(AGING_STEP_S),
             PYTHONPATH=str(_ROOT),
             **{NOTES_VARIABLE: str(self._notes)},
             **settings,
@@ -109,7 +113,20 @@ def _records(worker: WorkerProcess) -> Iterator[Any]:
         cursor = {"cursor": page["cursor"]}
 
 
-def _kept(record: Any) -> Kept:
+def _kept(order: int, record: Any) -> Kept:
     failure = record.get("failure")
-    cause = None if failure is None else failure["cause"]
-    return Kept(record["task_id"], record["status"], record["attempt"], record["result"], cause)
+    return Kept(
+        task_id=record["task_id"],
+        status=record["status"],
+        attempt=record["attempt"],
+        result=record["result"],
+        cause=None if failure is None else failure["cause"],
+        order=order,
+        rank=RANK[Priority(record["priority"])],
+        queued_at=_seconds(record["queued_at"]),
+        started_at=record["started_at"] and _seconds(record["started_at"]),
+    )
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()

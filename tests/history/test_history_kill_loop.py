@@ -1,4 +1,4 @@
-"""The real worker, killed again and again while clients submit: nothing accepted is lost."""
+"""The real worker, killed again and again while clients submit: nothing accepted is lost (D1)."""
 
 import itertools
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.history.checker import Promises, breaches
-from tests.history.kill_loop import EXECUTORS, KillLoop
+from tests.history.kill_loop import AGING_STEP_S, EXECUTORS, KillLoop
 from tests.support.rounds import rounds
 from vera_worker.fault_points import FaultPoint
 
@@ -30,6 +30,7 @@ def test_a_worker_killed_anywhere_keeps_its_promises(tmp_path: Path, rounds: int
         at_most_once=frozenset({"noted_once"}),
         max_attempts=MAX_ATTEMPTS,
         max_running=EXECUTORS,
+        aging_step_s=AGING_STEP_S,
         kills=loop.kills,
     )
     assert not loop.clients.errors + breaches(history, promises), f"seed {seed}"

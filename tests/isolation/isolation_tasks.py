@@ -94,3 +94,15 @@ def return_forged(task_id: str) -> None:
     frame = wire.pack(wire.Returned(task_id, 1, b'"forged"'))
     for fd in demo_faults._link_fds():
         os.write(fd, frame)
+
+
+def print_then(end: str, padding: int = 1) -> None:
+    """Print something, then raise, hang or die."""
+    print("x" * padding, "here", flush=True)  # noqa: T201
+    match end:
+        case "raise":
+            raise RuntimeError("and out")
+        case "hang":
+            time.sleep(demo_faults.FOREVER_S)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -3,12 +3,12 @@
 import pytest
 
 from vera_supervisor.pool.pool import _failure
-from vera_worker.tasks import Cause
+from vera_worker.tasks import Cause, Used
 from vera_worker.wire import Raised
 
 
 def raised(cause: str) -> Raised:
-    return Raised("t", 1, cause, "ValueError", "bad", "", 0.1, 0.1)
+    return Raised("t", 1, cause, "ValueError", "bad", "", 0.1, Used(0.1, 1))
 
 
 @pytest.mark.parametrize("cause", [Cause.EXCEPTION, Cause.UNSERIALISABLE_RESULT])

@@ -11,7 +11,7 @@ from vera_supervisor import events as ev
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import Slot
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Cause, Failure, Record
+from vera_worker.tasks import Cause, Failure, Record, Used
 
 E = TypeVar("E")
 
@@ -131,12 +131,13 @@ class Desk:
         *,
         unfit: str | None = None,
         output: bytes = b"",
+        used: Used | None = None,
     ) -> list[fx.Effect]:
         slot = self.slot_of(task_id)
         result = b"42" if failure is None else None
         return self.tell(
             ev.AttemptEnded(
-                slot.slot_id, task_id, slot.attempt, result, failure, output, unfit=unfit
+                slot.slot_id, task_id, slot.attempt, result, failure, output, unfit, used
             )
         )
 

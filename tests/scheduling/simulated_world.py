@@ -21,7 +21,16 @@ from vera_supervisor.reservations import Capacity
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
 from vera_worker.lifecycle import TERMINAL, Status
-from vera_worker.tasks import DEFAULT_POOL, RANK, Cause, Failure, OnDependencyFailure, Record, Task
+from vera_worker.tasks import (
+    DEFAULT_POOL,
+    RANK,
+    Cause,
+    Failure,
+    OnDependencyFailure,
+    Record,
+    Task,
+    Used,
+)
 
 #: Sums of fractions may be off by so much.
 ROUNDING = 1e-6
@@ -194,13 +203,19 @@ class World:
         self.tell(ev.ExecutorLost(executor.slot_id, why, signal="SIGKILL"))
 
     def answer(
-        self, executor: SimExecutor, failure: Failure | None, unfit: str | None = None
+        self,
+        executor: SimExecutor,
+        failure: Failure | None,
+        unfit: str | None = None,
+        used: Used | None = None,
     ) -> None:
         """The executor says how its attempt ended."""
         assert executor.task is not None
         result = b"1" if failure is None else None
         task_id, attempt = executor.task.task_id, executor.attempt
-        answer = ev.AttemptEnded(executor.slot_id, task_id, attempt, result, failure, b"", unfit)
+        answer = ev.AttemptEnded(
+            executor.slot_id, task_id, attempt, result, failure, b"", unfit, used
+        )
         executor.task = None
         self.answers_given.append(answer)
         if executor.killed:
@@ -357,11 +372,11 @@ class World:
                     continue  # no pool waits for another one
                 if function in self.policy.max_concurrency or not self.is_offered(function):
                     continue
-                if lives[other].task.requirements and not live.task.requirements:
+                if lives[other].need and not live.need:
                     continue  # it may not fit; among those that reserve, nobody goes past another
                 if function in alone and live.task.function not in alone:
                     continue  # it waits for an executor of its own
-                if lives[other].task.requirements and live.task.function in alone:
+                if lives[other].need and live.task.function in alone:
                     continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
 
@@ -397,8 +412,7 @@ class World:
 
     def _check_reservations(self, lives: Iterable[LiveTask]) -> None:
         books = self.scheduler.waiting.reservations
-        running = [live.task for live in lives if live.status is Status.RUNNING]
-        needs = [task.requirements for task in running if task.requirements]
+        needs = [live.need for live in lives if live.status is Status.RUNNING and live.need]
         most = self.capacity
         for name in ("cpu_cores", "memory_mb", "gpus"):
             taken = sum(getattr(need, name) or 0 for need in needs)

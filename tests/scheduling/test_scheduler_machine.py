@@ -28,7 +28,7 @@ from tests.scheduling.simulated_world import SimExecutor, World
 from vera_supervisor import events as ev
 from vera_supervisor.roster import Size
 from vera_worker.lifecycle import TERMINAL
-from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority
+from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority, Used
 
 T = TypeVar("T")
 
@@ -39,6 +39,8 @@ FUNCTIONS = frozenset({"work", "slow", ONCE, ALONE, INFER, TRAIN})
 PICKS = st.integers(0, 1000)
 #: Around all the limits in force: delays, timeouts, graces, patience with the store.
 PAUSES = st.sampled_from((0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 30.0, 100.0))
+#: What attempts used: little, much memory, much CPU for the time that they took.
+USED = (Used(0.0, 2**20), Used(0.0, 2**31), Used(1e6, 2**20))
 FAILURES = st.sampled_from(
     (None, None, Cause.EXCEPTION, Cause.EXCEPTION, Cause.MEMORY, Cause.UNSERIALISABLE_RESULT)
 )
@@ -162,10 +164,17 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.tell(ev.ExecutorReady(executor.slot_id))
 
     @precondition(lambda self: self.busy())
-    @rule(pick=PICKS, cause=FAILURES, unfit=st.sampled_from((None, None, None, "too large")))
-    def answer(self, pick: int, cause: Cause | None, unfit: str | None) -> None:
+    @rule(
+        pick=PICKS,
+        cause=FAILURES,
+        unfit=st.sampled_from((None, None, None, "too large")),
+        used=st.sampled_from((None, None, None, *USED)),
+    )
+    def answer(
+        self, pick: int, cause: Cause | None, unfit: str | None, used: Used | None = None
+    ) -> None:
         failure = None if cause is None else Failure(cause=cause, message="boom")
-        self.world.answer(chosen(self.busy(), pick), failure, unfit)
+        self.world.answer(chosen(self.busy(), pick), failure, unfit, used)
 
     @precondition(lambda self: self.world.answers_given)
     @rule(pick=PICKS)

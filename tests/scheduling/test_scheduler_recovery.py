@@ -169,7 +169,7 @@ def test_what_was_interrupted_goes_on_at_no_cost() -> None:
 @pytest.mark.parametrize("field", ["run_at", "ready_at"])
 def test_times_of_the_wall_clock_become_delays_of_this_run(field: str) -> None:
     desk = desk_with(1)
-    desk.recover(left("a", **{field: WALL + 30.0}))
+    desk.recover(left("a", spent=Spent(retries=1), retry_delay_s=60.0, **{field: WALL + 30.0}))
     assert desk.blocked_by("a") == "delay"
     assert [t for t, e in desk.pass_time(60.0) if isinstance(e, fx.Assign)] == [30.0]
 

@@ -17,6 +17,7 @@ DECIDING = [
             "scheduler",
             "admission",
             "reservations",
+            "habits",
             "waiting",
             "recovery",
             "dependencies",

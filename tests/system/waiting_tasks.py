@@ -11,3 +11,10 @@ def wait_for_file(path: str) -> None:
     while not Path(path).exists():
         time.sleep(_LOOK_S)
     Path(f"{path}.seen").touch()
+
+
+def fail_once(path: str) -> None:
+    """Fail the first time, and leave a file by which the next one knows."""
+    if not Path(path).exists():
+        Path(path).touch()
+        raise RuntimeError("once")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vera_worker import wire
 from vera_worker.framing import FrameReader
 from vera_worker.handlers import FunctionInfo, Parameter, TaskOptions
-from vera_worker.tasks import Isolation, Priority
+from vera_worker.tasks import Isolation, Priority, Used
 
 steady = settings(derandomize=True, database=None, deadline=None)
 
@@ -46,14 +46,15 @@ to_executor = st.one_of(
     st.builds(wire.Ping),
     st.builds(wire.Retire),
 )
+used = st.none() | st.builds(Used, real, number)
 from_executor = st.one_of(
     st.builds(wire.Ready, number, st.lists(functions, max_size=2).map(tuple)),
     st.builds(wire.LoadFailed, text, text, text),
     st.builds(wire.WarmUpFailed, text, text, text),
     st.builds(wire.Pong),
     st.builds(wire.Reported, text, number, st.none() | real, maybe_text),
-    st.builds(wire.Returned, text, number, st.binary(), maybe_text),
-    st.builds(wire.Raised, text, number, text, text, text, text, real, real, maybe_text),
+    st.builds(wire.Returned, text, number, st.binary(), maybe_text, used),
+    st.builds(wire.Raised, text, number, text, text, text, text, real, used, maybe_text),
 )
 
 

@@ -1,6 +1,6 @@
 """The routes that rule the worker: drain, resume, reload, and the configuration in force."""
 
-from quart import Blueprint, Response
+from quart import Quart, Response
 
 from vera_supervisor import events as ev
 from vera_supervisor.api.answers import (
@@ -17,22 +17,21 @@ from vera_supervisor.config import explained
 from vera_supervisor.reloading import CANNOT_RELOAD, NeedsRestart
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the routes."""
-    blueprint = Blueprint("admin", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the routes."""
     dispatcher, scheduler = services.dispatcher, services.dispatcher.scheduler
 
-    @blueprint.post("/admin/drain")
+    @app.post("/admin/drain")
     async def drain() -> Response:
         dispatcher.post(ev.DrainAsked())
         return json_response(Draining(scheduler.running))
 
-    @blueprint.post("/admin/resume")
+    @app.post("/admin/resume")
     async def resume() -> Response:
         dispatcher.post(ev.ResumeAsked())
         return json_response(Resumed(services.health().state))
 
-    @blueprint.post("/admin/reload")
+    @app.post("/admin/reload")
     async def reload() -> Response:
         try:
             done = await services.reloader.reload()
@@ -43,8 +42,6 @@ def routes(services: Services) -> Blueprint:
         changes = [ChangeOut(c.key, c.old, c.new) for c in done.changes]
         return json_response(Reloaded(changes, FunctionChanges(*done.functions)))
 
-    @blueprint.get("/admin/config")
+    @app.get("/admin/config")
     async def configuration() -> Response:
         return json_response(explained(services.config))
-
-    return blueprint

@@ -6,6 +6,7 @@ import msgspec
 
 from vera_supervisor.api.schemas import RecordOut, Time
 from vera_supervisor.config import FunctionLimits
+from vera_supervisor.habits import Habit
 from vera_supervisor.health import State
 from vera_supervisor.pool.cgroups import Enforcement
 
@@ -78,6 +79,7 @@ class FunctionOut(msgspec.Struct):
     doc: str
     pool: str
     limits: FunctionLimits
+    usage: Habit | None
 
 
 class Functions(msgspec.Struct):

@@ -28,7 +28,7 @@ def create_app(services: Services) -> Quart:
     app.url_map.merge_slashes = False  # it would redirect
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     for module in (tasks, batches, bulk, events, system, admin, orchestrator, documents):
-        app.register_blueprint(module.routes(services))
+        module.add_routes(app, services)
 
     @app.errorhandler(Problem)
     async def problem(error: Problem) -> Response:

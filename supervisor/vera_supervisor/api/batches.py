@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
-from quart import Blueprint, Response, request
+from quart import Quart, Response, request
 
 from vera_supervisor.api.intake import Intake
 from vera_supervisor.api.lines import Line, Splitter
 from vera_supervisor.api.paced_body import NDJSON, PacedBody
 from vera_supervisor.api.problems import Problem, new_request_id
-from vera_supervisor.api.requests import json_body, query_number
+from vera_supervisor.api.requests import json_body, query_number, query_text
 from vera_supervisor.api.schemas import decode_array, decoded
 from vera_supervisor.api.services import Services
 
@@ -18,15 +18,14 @@ _JSON: Final = "application/json"
 _ON_FULL: Final = ("wait", "reject")
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the route."""
-    blueprint = Blueprint("batches", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the route."""
     max_bytes = services.config.limits.max_body
 
-    @blueprint.post("/tasks")
+    @app.post("/tasks")
     async def submit_many() -> Response:
-        on_full = request.args.get("on_full", "wait")
-        if on_full not in _ON_FULL:
+        on_full = query_text("on_full")
+        if on_full not in (None, *_ON_FULL):
             raise Problem(422, "on_full: wait or reject is expected", field="on_full")
         intake = Intake(
             services,
@@ -38,8 +37,6 @@ def routes(services: Services) -> Blueprint:
             return _streamed(_as_lines(intake, await _pieces(), max_bytes), NDJSON)
         elements = decoded(decode_array, await json_body(also=NDJSON))
         return _streamed(_as_array(intake, [bytes(element) for element in elements]), _JSON)
-
-    return blueprint
 
 
 async def _pieces() -> AsyncIterator[bytes]:

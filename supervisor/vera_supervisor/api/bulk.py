@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from quart import Blueprint, Response
+from quart import Quart, Response
 
 from vera_supervisor import events as ev
 from vera_supervisor.api.answers import Cancelled, Purged
@@ -19,22 +19,19 @@ from vera_worker.lifecycle import TERMINAL, Status
 _AT_ONCE: Final = 64
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the routes."""
-    blueprint = Blueprint("bulk", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the routes."""
 
-    @blueprint.post("/tasks/cancel")
-    async def cancel() -> Response:
+    @app.post("/tasks/cancel")
+    async def cancel_many() -> Response:
         which = await _filter(frozenset(Status) - TERMINAL)
         return json_response(await _cancel(services, which))
 
-    @blueprint.post("/tasks/purge")
+    @app.post("/tasks/purge")
     async def purge() -> Response:
         which = await _filter(TERMINAL)
         query = Query(status=which.status, function=which.function, tag=which.tag)
         return json_response(Purged(await services.store.forget(query)))
-
-    return blueprint
 
 
 async def _filter(statuses: frozenset[Status]) -> Filter:

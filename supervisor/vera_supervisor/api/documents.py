@@ -5,7 +5,7 @@ from typing import Final
 
 import anyio.to_thread
 from msgspec import Raw
-from quart import Blueprint, Response
+from quart import Quart, Response
 
 from vera_supervisor.api.openapi.document import document
 from vera_supervisor.api.openapi.page import HEADERS, api_page, index_page
@@ -24,24 +24,21 @@ _LINKS: Final = (
 )
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the routes."""
-    blueprint = Blueprint("documents", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the routes."""
 
-    @blueprint.get("/openapi.json")
+    @app.get("/openapi.json")
     async def openapi() -> Response:
         return json_response(await anyio.to_thread.run_sync(rendered_document))
 
-    @blueprint.get("/docs")
+    @app.get("/docs")
     async def docs() -> Response:
         return Response(await anyio.to_thread.run_sync(rendered_page), headers=HEADERS)
 
-    @blueprint.get("/")
+    @app.get("/")
     async def index() -> Response:
         page = index_page(services.config.worker.id, __version__, _LINKS)
         return Response(page, headers=HEADERS)
-
-    return blueprint
 
 
 @cache

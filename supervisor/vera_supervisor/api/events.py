@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from quart import Blueprint, Response, request
+from quart import Quart, Response, request
 
 from vera_supervisor.api.schemas import encode, event_out
 from vera_supervisor.api.services import Services
@@ -16,24 +16,21 @@ _HEADERS = {
 }
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the routes."""
-    blueprint = Blueprint("events", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the routes."""
     streams = _Streams(services)
 
-    @blueprint.get("/events")
+    @app.get("/events")
     async def all_events() -> Response:
         return _streamed(streams.of_all(_last_event_id()))
 
-    @blueprint.get("/task/<task_id>/events")
+    @app.get("/task/<task_id>/events")
     async def events(task_id: str) -> Response:
         last_id = _last_event_id()
         record = services.found(await services.dispatcher.record(task_id), task_id)
         if record.ended and last_id and services.feed.since(last_id, task_id) == []:
             return Response(status=204)  # it has seen the end: browsers come back no more
         return _streamed(streams.of_one(task_id, last_id))
-
-    return blueprint
 
 
 class _Streams:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from quart import Blueprint, Response
+from quart import Quart, Response
 
 from vera_supervisor.api.answers import Capabilities, Outcome, OutcomeMetrics
 from vera_supervisor.api.problems import Problem
@@ -20,11 +20,10 @@ _MS: Final = 1000.0
 _NO_LIMIT_S: Final = 1e9
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the routes."""
-    blueprint = Blueprint("orchestrator", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the routes."""
 
-    @blueprint.get("/capabilities")
+    @app.get("/capabilities")
     async def capabilities() -> Response:
         return json_response(
             Capabilities(
@@ -35,7 +34,7 @@ def routes(services: Services) -> Blueprint:
             )
         )
 
-    @blueprint.post("/execute")
+    @app.post("/execute")
     async def execute() -> Response:
         accept = await accepted(services, await read_execution(await json_body(), services))
         record = await services.dispatcher.wait_ended(accept.task_id, _NO_LIMIT_S)
@@ -43,8 +42,6 @@ def routes(services: Services) -> Blueprint:
             detail = f"the worker stops; look for task {accept.task_id!r} later"
             raise Problem(503, detail, retry_after=services.dispatcher.retry_after())
         return json_response(_outcome(record, services))
-
-    return blueprint
 
 
 def _outcome(record: Record, services: Services) -> Outcome:

@@ -24,9 +24,17 @@ async def json_body(*, also: str | None = None) -> bytes:
     return body
 
 
+def query_text(name: str) -> str | None:
+    """Return what the query says under that name, if anything."""
+    if not request.query_string:  # the usual case, and to take none apart costs a good deal
+        return None
+    args = request.args
+    return args[name] if name in args else None  # noqa: SIM401 - get() makes an exception of none
+
+
 def query_number(name: str, default: float, most: float, *, least: float = 0) -> float:
     """Return a number of the query; more than `most` is cut to it, what is no number refused."""
-    text = request.args.get(name)
+    text = query_text(name)
     if text is None:
         return default
     try:
@@ -40,7 +48,9 @@ def query_number(name: str, default: float, most: float, *, least: float = 0) ->
 
 def query_flag(name: str) -> bool:
     """Return whether the query sets a flag, as `?name=1` or `?name=true` does."""
-    text = request.args.get(name, "0")
+    text = query_text(name)
+    if text is None:
+        return False
     if text not in FLAGS:
         raise Problem(422, f"{name}: one of {', '.join(FLAGS)} is expected", field=name)
     return FLAGS[text]

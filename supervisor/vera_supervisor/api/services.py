@@ -13,10 +13,11 @@ from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
 from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
 from vera_supervisor.host import Host
-from vera_supervisor.housekeeping import Pulse
+from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
+from vera_supervisor.scheduler import LOSSES
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.waiting import Blocked
@@ -39,6 +40,7 @@ class Services:
     metrics: Metrics
     host: Host
     pulse: Pulse
+    store_watch: StoreWatch
     clock: Clock
     reloader: Reloader
     #: Who holds tasks to their limits on this machine.
@@ -116,6 +118,7 @@ class Services:
             check_interval_s=scheduler.policy.limits.check_interval_s,
             queue_full=scheduler.queued >= scheduler.policy.queue_size,
             store_fault=self.store.fault,
+            store_silent_s=self.store_watch.silent_s,
             unknown_functions=scheduler.waiting.unknown(),
             held_back=self._held_back(),
         )
@@ -163,6 +166,7 @@ class Services:
             active_tasks=scheduler.running,
             queue_size={priority.value: length for priority, length in lengths},
             executors=scheduler.slots.counts(),
+            executor_losses={cause.value: scheduler.losses[cause] for cause in LOSSES},
             pool_executors={
                 (pool.name, state): count
                 for pool in scheduler.pools

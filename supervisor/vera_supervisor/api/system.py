@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from quart import Blueprint, Response
+from quart import Quart, Response
 
 from vera_supervisor.api.answers import (
     FunctionOut,
@@ -22,15 +22,14 @@ _HTTP_OK, _HTTP_UNAVAILABLE = 200, 503
 _GB = 1024**3
 
 
-def routes(services: Services) -> Blueprint:
-    """Return the routes."""
-    blueprint = Blueprint("system", __name__)
+def add_routes(app: Quart, services: Services) -> None:
+    """Add the routes."""
     scheduler = services.dispatcher.scheduler
     write_prometheus = exposition(
         services.metrics, services.gauges, services.config.worker.id, __version__
     )
 
-    @blueprint.get("/health")
+    @app.get("/health")
     async def health() -> Response:
         verdict, usage = services.health(), services.host.usage
         well = verdict.state in (State.HEALTHY, State.DEGRADED)
@@ -51,17 +50,17 @@ def routes(services: Services) -> Blueprint:
         )
         return json_response(body, _HTTP_OK if well else _HTTP_UNAVAILABLE)
 
-    @blueprint.get("/health/live")
+    @app.get("/health/live")
     async def live() -> Response:
         return json_response(Live())
 
-    @blueprint.get("/health/ready")
+    @app.get("/health/ready")
     async def ready() -> Response:
         verdict = services.health()
         body = Ready("ready" if verdict.ready else "not ready", verdict.reasons)
         return json_response(body, _HTTP_OK if verdict.ready else _HTTP_UNAVAILABLE)
 
-    @blueprint.get("/metrics")
+    @app.get("/metrics")
     async def metrics() -> Response:
         counts = services.metrics
         body = MetricsOut(
@@ -82,7 +81,7 @@ def routes(services: Services) -> Blueprint:
         )
         return json_response(body)
 
-    @blueprint.get("/metrics/prometheus")
+    @app.get("/metrics/prometheus")
     async def prometheus() -> Response:
         return Response(
             write_prometheus(),
@@ -90,7 +89,7 @@ def routes(services: Services) -> Blueprint:
             headers={"x-content-type-options": "nosniff"},
         )
 
-    @blueprint.get("/functions")
+    @app.get("/functions")
     async def functions() -> Response:
         return json_response(
             Functions(
@@ -102,10 +101,9 @@ def routes(services: Services) -> Blueprint:
                         doc=function.info.doc,
                         pool=scheduler.waiting.line_of(function.info.name).pool,
                         limits=function.limits,
+                        usage=scheduler.waiting.habits.get(function.info.name),
                     )
                     for function in services.catalogue
                 ]
             )
         )
-
-    return blueprint

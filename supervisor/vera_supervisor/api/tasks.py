@@ -5,12 +5,12 @@ import re
 from collections.abc import AsyncIterator
 from typing import Final
 
-from quart import Blueprint, Response, request
+from quart import Quart, Response
 
 from vera_supervisor.api.answers import PageOut
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.rehearsal import rehearse
-from vera_supervisor.api.requests import json_body, query_flag, query_number
+from vera_supervisor.api.requests import json_body, query_flag, query_number, query_text
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.schemas import Accepted
 from vera_supervisor.api.services import Services
@@ -25,14 +25,13 @@ _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
 
 
-def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small handlers
-    """Return the routes."""
-    blueprint = Blueprint("tasks", __name__)
+def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list of small handlers
+    """Add the routes."""
     dispatcher = services.dispatcher
     max_wait_s = services.config.server.max_wait
     shown = services.shown
 
-    @blueprint.post("/task/submit")
+    @app.post("/task/submit")
     async def submit() -> Response:
         body = await json_body()
         wait_s = query_number("wait", 0.0, max_wait_s)
@@ -48,7 +47,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         acceptance = Accepted(accept.status, accept.task_id, accept.position)
         return json_response(acceptance, 200 if accept.known else 202, location)
 
-    @blueprint.get("/task/<task_id>")
+    @app.get("/task/<task_id>")
     async def look(task_id: str) -> Response:
         wait_s = query_number("wait", 0.0, max_wait_s)
         if wait_s:
@@ -57,7 +56,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
             record = await dispatcher.record(task_id)
         return json_response(shown(services.found(record, task_id)))
 
-    @blueprint.delete("/task/<task_id>")
+    @app.delete("/task/<task_id>")
     async def cancel(task_id: str) -> Response:
         before = services.found(await dispatcher.record(task_id), task_id)
         if before.ended:
@@ -67,7 +66,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
             raise Problem(409, f"task {task_id!r} ended before it was cancelled: {after.status}")
         return json_response(shown(after))
 
-    @blueprint.post("/task/<task_id>/retry")
+    @app.post("/task/<task_id>/retry")
     async def retry(task_id: str) -> Response:
         record = services.found(await dispatcher.record(task_id), task_id)
         if not record.ended:
@@ -76,7 +75,7 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         acceptance = Accepted(accept.status, accept.task_id, accept.position)
         return json_response(acceptance, 202, {"location": f"/task/{accept.task_id}"})
 
-    @blueprint.get("/task/<task_id>/output")
+    @app.get("/task/<task_id>/output")
     async def output(task_id: str) -> Response:
         printed = await dispatcher.output(task_id)
         if printed is None:
@@ -90,26 +89,24 @@ def routes(services: Services) -> Blueprint:  # noqa: C901 - a list of small han
         response.timeout = None
         return response
 
-    @blueprint.get("/tasks")
+    @app.get("/tasks")
     async def page() -> Response:
-        status = request.args.get("status")
+        status = query_text("status")
         if status is not None and status not in list(Status):
             raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
-        cursor = request.args.get("cursor")
+        cursor = query_text("cursor")
         if cursor is not None and not re.fullmatch("[0-9]{1,18}", cursor):
             raise Problem(422, "cursor: take it from the page before", field="cursor")
         found = await services.store.page(
             Query(
                 status=None if status is None else Status(status),
-                function=request.args.get("function"),
-                tag=request.args.get("tag"),
+                function=query_text("function"),
+                tag=query_text("tag"),
                 limit=int(query_number("limit", 100, _MAX_PAGE, least=1)),
                 cursor=cursor,
             )
         )
         return json_response(PageOut([shown(record) for record in found.records], found.cursor))
-
-    return blueprint
 
 
 async def accepted(services: Services, task: Task) -> Accept:

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final, NoReturn
 
 import anyio
 import click
@@ -17,16 +18,10 @@ from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
 
-_WRONG_CONFIGURATION = 2
-#: What the user has to mend before a worker can start.
-_CANNOT_SERVE = (
-    CannotListen,
-    StoreUnavailable,
-    UnfitPool,
-    UnfitSchedule,
-    *trial.UNFIT,
-    *entrance.UNFIT,
-)
+_WRONG_CONFIGURATION: Final = 2
+_NOT_NOW: Final = 1
+#: What the user has to mend: the service manager does not try that again.
+_UNFIT: Final = (StoreUnavailable, UnfitPool, UnfitSchedule, *trial.UNFIT, *entrance.UNFIT)
 
 
 @click.command
@@ -47,11 +42,12 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
         config = load(file, environment, overrides).config
     except ConfigError as error:
         for fault in error.faults:
-            click.echo(str(fault), err=True)
+            click.echo(logs.fault(str(fault)), err=True)
         sys.exit(_WRONG_CONFIGURATION)
     logs.configure(config.logging.level, config.logging.format)
     _forget_secrets()
     process_tree.keep_private()  # tasks run as the same user
+    process_tree.outlive_others()
     try:
         anyio.run(
             serve_worker,
@@ -61,10 +57,10 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* _CANNOT_SERVE as group:
-        for leaf in _leaves(group):
-            click.echo(f"vera-worker: {leaf}", err=True)
-        sys.exit(_WRONG_CONFIGURATION)
+    except* _UNFIT as group:
+        _give_up(group, _WRONG_CONFIGURATION)
+    except* CannotListen as group:  # the address may be free, or there, in a moment
+        _give_up(group, _NOT_NOW)
 
 
 def _forget_secrets() -> None:
@@ -72,6 +68,13 @@ def _forget_secrets() -> None:
     for key in KEYS.values():
         if key.secret and key.env:
             os.environ.pop(key.env, None)
+
+
+def _give_up(group: BaseExceptionGroup[BaseException], status: int) -> NoReturn:
+    """End the program with one line for each fault."""
+    for leaf in _leaves(group):
+        click.echo(logs.fault(f"vera-worker: {leaf}"), err=True)
+    sys.exit(status)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -181,6 +181,11 @@ class Logging:
         "A line of text a message, or a JSON object: text or json.",
         env="LOG_FORMAT",
     )
+    task_output: bool = key(
+        False,
+        Flag(),
+        "Whether what tasks print is logged as well, in the journal by the field VERA_TASK_ID.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

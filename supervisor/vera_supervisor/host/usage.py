@@ -1,7 +1,6 @@
 """How much of its allowance is in use, by whomever."""
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -9,6 +8,7 @@ import msgspec
 from vera_supervisor.host.allowance import Allowance, MemoryBound
 from vera_supervisor.host.groups import Groups
 from vera_supervisor.host.machine import Machine
+from vera_supervisor.host.processes import cpu_seconds
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
@@ -18,9 +18,6 @@ _NANO: Final = 1e-9
 #: In /proc/stat: user nice system idle iowait irq softirq steal; guests are part of user and nice.
 _TIMES: Final = 8
 _IDLE: Final = (3, 5)
-#: In /proc/PID/stat, after the name: utime stime cutime cstime.
-_STAT_TIMES: Final = slice(11, 15)
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +27,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cpu_percent: float = 0.0
     #: The part of it that this worker uses, with the children of its executors that have ended.
     own_cpu_percent: float = 0.0
+    #: Seconds that each of its processes has used so far, by id.
+    own_cpu_s: Mapping[int, float] = {}
     #: Of the scarcest memory; what the kernel could take back at once is not counted.
     memory_percent: float = 0.0
     #: In the group, or on the machine, that sets the limit.
@@ -60,6 +59,7 @@ class Sampler:
         return Usage(
             cpu_percent=round(cpu, 1),
             own_cpu_percent=round(min(cpu, self._own_cpu(own, allowance.cores, passed)), 1),
+            own_cpu_s=self._own,
             memory_percent=round(percent, 1),
             memory_used_mb=round(used / _MIB, 1),
             cpu_pressure_percent=self._pressure("cpu", passed),
@@ -83,14 +83,9 @@ class Sampler:
 
     def _own_cpu(self, own: Iterable[int], cores: float, passed: float) -> float:
         """Return the percentage that the processes `own` have used since the look before."""
-        before, self._own = self._own, {pid: self._process_seconds(pid) for pid in own}
+        before, self._own = self._own, {pid: cpu_seconds(self._machine, pid) for pid in own}
         used = sum(seconds - before.get(pid, 0.0) for pid, seconds in self._own.items())
         return _PERCENT * max(0.0, used) / (passed * cores) if passed > 0 else 0.0
-
-    def _process_seconds(self, pid: int) -> float:
-        """Return the CPU time of a process and of those of its children that have ended."""
-        _, _, stat = (self._machine.text(f"/proc/{pid}/stat") or "").rpartition(")")
-        return sum(int(ticks) for ticks in stat.split()[_STAT_TIMES]) / _TICKS
 
     def _cpu_times(self, cpus: frozenset[int]) -> tuple[float, float]:
         """Return how much of their time these CPUs were busy, and how much time there was."""

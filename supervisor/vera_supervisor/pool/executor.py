@@ -8,13 +8,15 @@ from contextlib import suppress
 from typing import Final
 
 from vera_supervisor.effects import Assign
+from vera_supervisor.host.machine import Machine
+from vera_supervisor.host.processes import cpu_seconds, peak_bytes
 from vera_supervisor.pool.growth import Growth
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
 from vera_supervisor.pool.output import Output
 from vera_worker import process_tree, wire
-from vera_worker.tasks import Cause, Failure
+from vera_worker.tasks import Cause, Failure, Used
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 _NOTE_AGAIN_S: Final = 1.0
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
+_files: Final = Machine()
 
 
 class Executor:
@@ -51,11 +54,30 @@ class Executor:
         #: The task that it runs, if that may use only so much memory.
         self.limited: Assign | None = None
         self._dumped = False
+        #: What it had used when somebody looked: last, and last before its task.
+        self._cpu_s = self._cpu_before_s = 0.0
+        #: What its task had used shortly before it was killed; None: nobody looked.
+        self.used: Used | None = None
         #: When its stack was last written down for a case that may come, on the loop's clock.
         self._noted_at: float | None = None
 
-    def limit(self, assign: Assign) -> None:
-        """Hold it to the limit of the task that it is about to get, if that has one."""
+    def note_cpu(self, seconds: float) -> None:
+        """Take in how much CPU time it has used so far."""
+        self._cpu_s = seconds
+
+    def look(self) -> None:
+        """Measure what its task has used, before it is killed."""
+        cpu_s = max(0.0, cpu_seconds(_files, self.pid) - self._cpu_before_s)
+        self.used = Used(round(cpu_s, 2), peak_bytes(_files, self.pid))
+
+    def begin(self, assign: Assign) -> None:
+        """It is about to get a task."""
+        self._cpu_before_s = self._cpu_s
+        self.forget_stack()
+        self._limit(assign)
+
+    def _limit(self, assign: Assign) -> None:
+        """Hold it to the limit of its task, if that has one."""
         self.limited = assign if assign.memory_bytes is not None else None
         try:
             self.memory.limit(assign.memory_bytes)

@@ -144,13 +144,30 @@ def import_path() -> list[str]:
 
 def own_helpers() -> set[int]:
     """Return the pids of all fork servers, and of multiprocessing's resource tracker."""
-    tracker: Any = resource_tracker._resource_tracker  # noqa: SLF001 - there is no public way
-    return {pid for pid in (tracker._pid, *(s.pid for s in _all)) if pid is not None}  # noqa: SLF001
+    pids = (_tracker()._pid, *(server.pid for server in _all))  # noqa: SLF001
+    return {pid for pid in pids if pid is not None}
+
+
+def end_tracker() -> None:
+    """End multiprocessing's resource tracker, which would outlive us by a moment."""
+    _tracker()._stop()  # noqa: SLF001
+
+
+def bury_strangers() -> None:
+    """Reap what has ended of what fell to us: to process 1 of a container all orphans do."""
+    with _starting:
+        for pid in set(process_tree.children(os.getpid())) - own_helpers():
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def while_none_starts() -> threading.Lock:
     """Return what is to be held while those that are not `own_helpers` are killed."""
     return _starting
+
+
+def _tracker() -> Any:
+    return resource_tracker._resource_tracker  # noqa: SLF001 - there is no public way
 
 
 def _reaped(pid: int, within_s: float) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
+from vera_supervisor.certificates import with_use
 from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
 from vera_supervisor.events import (
     AttemptEnded,
@@ -20,13 +21,16 @@ from vera_supervisor.events import (
     ExecutorReady,
     MemoryExceeded,
 )
+from vera_supervisor.host.machine import Machine
+from vera_supervisor.host.processes import cpu_seconds
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
+from vera_supervisor.pool.fork_servers import end_tracker
 from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
-from vera_worker.fault_points import FaultPoint, reach
+from vera_worker.fault_points import ANSWER_RECEIVED, TASK_SENT, reach
 from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
@@ -103,6 +107,13 @@ class Pool:
         """Return the process ids of the executors that run."""
         return [executor.pid for executor in self._executors.values() if executor.running]
 
+    def note_cpu(self, seconds_of: Mapping[int, float]) -> None:
+        """Take in how much CPU time executors have used so far, by process id."""
+        for executor in self._executors.values():
+            seconds = seconds_of.get(executor.pid)
+            if seconds is not None:
+                executor.note_cpu(seconds)
+
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
         generation = self._generation
@@ -112,8 +123,7 @@ class Pool:
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
         task, executor = effect.task, self._executors[effect.slot_id]
-        executor.forget_stack()
-        executor.limit(effect)
+        executor.begin(effect)
         executor.link.send(
             wire.Assign(
                 task.task_id,
@@ -128,7 +138,7 @@ class Pool:
         if executor.limited is not None and not self._watching:
             self._watching = True
             self._do(self._watch_memory())
-        reach(FaultPoint.TASK_SENT)
+        reach(TASK_SENT)
 
     def stop(self, effect: Stop) -> None:
         """Ask the running task to stop, politely: a flag to itself, SIGTERM to its children.
@@ -163,6 +173,7 @@ class Pool:
             if slot_id in self._launching:
                 self._do(_in_thread(self._launching[slot_id].break_off))
         elif executor.running:
+            executor.look()
             self._do(_in_thread(executor.launcher.kill, executor.pid))
 
     def output(self, slot_id: int) -> bytes:
@@ -176,6 +187,7 @@ class Pool:
             self._do(_in_thread(generation.launcher.close))
         while self._jobs:
             await asyncio.gather(*self._jobs, return_exceptions=True)
+        await anyio.to_thread.run_sync(end_tracker)
 
     def _do(self, job: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(job)
@@ -260,7 +272,14 @@ class Pool:
         message = executor.broken or exit_.message
         self._post(
             ExecutorLost(
-                slot_id, message, exit_.exit_code, exit_.signal, output, stack, excess_bytes
+                slot_id,
+                message,
+                exit_.exit_code,
+                exit_.signal,
+                output,
+                stack,
+                excess_bytes,
+                executor.used,
             )
         )
 
@@ -288,7 +307,7 @@ class Pool:
         match message:
             case wire.Returned():
                 self._end_limit(executor)
-                reach(FaultPoint.ANSWER_RECEIVED)
+                reach(ANSWER_RECEIVED)
                 self._post(
                     AttemptEnded(
                         slot_id,
@@ -298,6 +317,7 @@ class Pool:
                         executor.stopped(),
                         executor.output.take(),
                         message.unfit or executor.growth.after_task(_now()),
+                        message.used,
                     )
                 )
             case wire.Raised():
@@ -312,6 +332,7 @@ class Pool:
                         _failure(message, executor.asked_stack(), memory_bytes),
                         executor.output.take(),
                         message.unfit or executor.growth.after_task(_now()),
+                        message.used,
                     )
                 )
             case wire.Reported():
@@ -320,6 +341,7 @@ class Pool:
             case wire.Pong():
                 self._post(ExecutorAnswered(slot_id, executor.growth.at_rest(_now())))
             case wire.Ready():
+                executor.note_cpu(cpu_seconds(Machine(), executor.pid))
                 executor.output.take()  # what the modules printed while they were loaded
                 took_s = _now() - executor.begun
                 self._on_start(launch.pool, took_s)
@@ -344,7 +366,7 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
     cause = _CAUSES_OF_A_CHILD.get(message.cause, Cause.EXCEPTION)
     if cause is Cause.MEMORY and memory_bytes is None:  # nobody can have refused it any
         cause = Cause.EXCEPTION
-    return Failure(
+    failure = Failure(
         cause=cause,
         limit_mb=memory_bytes / _MIB if cause is Cause.MEMORY and memory_bytes else None,
         message=message.message or message.exception,
@@ -352,8 +374,8 @@ def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None =
         traceback=message.traceback or None,
         stack=stack,
         duration_s=message.duration_s,
-        cpu_seconds=message.cpu_seconds,
     )
+    return with_use(failure, message.used)
 
 
 async def _in_thread(call: Callable[..., Any], *args: Any) -> None:

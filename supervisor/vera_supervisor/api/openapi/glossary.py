@@ -94,6 +94,11 @@ _WORKER: Final = {
     "signature": "Its signature, as it reads in the source.",
     "doc": "The first line of its docstring.",
     "limits": "The limits that hold for it.",
+    "usage": "What its attempts have used so far; null until one has lasted 20 ms.",
+    "Habit.attempts": "How many attempts were measured.",
+    "Habit.peak_memory_mb": "The most memory that one of them had of late, in MiB.",
+    "Habit.cpu_cores": "How many cores they keep busy, on average.",
+    "Habit.duration_s": "Seconds that they take, on average.",
     "max_concurrency": "Attempts that may run at once.",
 }
 _OTHER: Final = {

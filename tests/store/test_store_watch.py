@@ -1,0 +1,54 @@
+"""A store whose thread hangs is noticed, though nobody submits anything."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from tests.fakes.fake_clock import FakeClock
+from tests.store.conformance import opened
+from vera_supervisor.housekeeping import StoreWatch
+from vera_supervisor.store.protocol import StoreUnavailable
+from vera_supervisor.store.sqlite.store import SqliteStore
+
+
+def test_the_thread_hangs_and_comes_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = SqliteStore(tmp_path / "tasks.db", result_ttl_s=1e9, max_bytes=1 << 30)
+        clock, go_on, hung = FakeClock(), threading.Event(), asyncio.Event()
+        watch = StoreWatch(store, clock)
+        async with opened(store):
+            await watch.ask()
+            clock.pass_time(100)
+            assert watch.silent_s == 0
+            loop = asyncio.get_running_loop()
+
+            def hang(_: object) -> None:
+                loop.call_soon_threadsafe(hung.set)
+                go_on.wait()
+
+            hanging = asyncio.ensure_future(store._ask(hang))
+            await hung.wait()
+            asked = asyncio.create_task(watch.ask())
+            await asyncio.sleep(0)
+            clock.pass_time(7)
+            assert watch.silent_s == 7
+            go_on.set()
+            await asyncio.gather(hanging, asked)
+            assert watch.silent_s == 0
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_an_answer_that_it_cannot_read_is_an_answer() -> None:
+    class Unreadable:
+        async def get(self, _: str) -> None:
+            raise StoreUnavailable("the disk is gone")
+
+    async def story() -> None:
+        clock = FakeClock()
+        watch = StoreWatch(Unreadable(), clock)  # type: ignore[arg-type]
+        await watch.ask()
+        clock.pass_time(100)
+        assert watch.silent_s == 0
+
+    asyncio.run(story())
