@@ -1,4 +1,4 @@
-"""Executors that could not be started, as while the fork server dies, are one trouble, not many."""
+"""Executors that could not be started, as while the fork server dies: one trouble (P9)."""
 
 from vera_supervisor.roster import FIRST_START_DELAY_S, Roster, Size
 from vera_supervisor.slot import Limits
