@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from vera_supervisor.access import (
+    Credential,
     Scope,
     UnfitToken,
     credential,
+    differences,
     digest,
     find,
     given_token,
@@ -77,6 +79,15 @@ def test_a_given_file_may_be_read_by_its_group_but_must_exist(tmp_path: Path) ->
     assert given_token(file) == "s3cret"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    kept_token(tmp_path)
+    os.chown(tmp_path / "token", 12345, 12345)
+    for read in (lambda: kept_token(tmp_path), lambda: given_token(tmp_path / "token")):
+        with pytest.raises(UnfitToken, match="belongs to user 12345"):
+            read()
+
+
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token", 0o600)
     with pytest.raises(UnfitToken, match="one line"):
@@ -99,6 +110,25 @@ def test_a_list_of_tokens_by_name_and_scope(tmp_path: Path) -> None:
     assert not ci.may(Scope.ADMIN)
     assert all(ops.may(scope) for scope in Scope)
     assert all(credential("x").may(scope) for scope in Scope)
+
+
+def test_what_a_reload_changes_is_told_without_a_token() -> None:
+    read, both = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.SUBMIT})
+    old = [Credential(name, digest(name.encode()), read) for name in ("a", "b", "c", "d")]
+    new = [
+        old[0],
+        Credential("b", digest(b"n3w"), read),
+        Credential("c", old[2].digest, both),
+        Credential("e", digest(b"e"), both),
+    ]
+    assert differences(old, new) == [
+        "'d' is known no more",
+        "'b' is another one",
+        "'c' is for read,submit",
+        "'e' is new, for read,submit",
+    ]
+    assert differences(old, old) == []
+    assert differences(None, None) == []
 
 
 @pytest.mark.parametrize(
