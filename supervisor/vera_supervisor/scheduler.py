@@ -650,6 +650,7 @@ class Scheduler:
             need = live.need
             if live.expires_at <= now:
                 effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
+                pool.line.take_turns()
             elif need is not None and not self.waiting.reservations.fits(need):
                 self.waiting.hold_back(live)
             elif (slot := self._slot_for(live.task, pool)) is not None:

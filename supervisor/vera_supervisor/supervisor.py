@@ -89,7 +89,8 @@ async def serve(config: Config, read: Callable[[], Config], ready_fd: int | None
     """Run a worker until SIGTERM or SIGINT; at SIGHUP it goes by what `read` then returns.
 
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
-    CannotListen, ModuleLoadError, UnfitSchedule, StoreUnavailable, or one of entrance.UNFIT.
+    CannotListen, UnfitSocket, ModuleLoadError, UnfitSchedule, StoreUnavailable, or one of
+    entrance.UNFIT.
     """
     notifier = Notifier.from_environment(os.environ)
     listener = listen(config)

@@ -376,6 +376,8 @@ class World:
                     continue  # it may not fit; among those that reserve, nobody goes past another
                 if function in alone and live.task.function not in alone:
                     continue  # it waits for an executor of its own
+                if lives[other].task.client not in (None, live.task.client):
+                    continue  # clients take turns
                 if lives[other].need and live.task.function in alone:
                     continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"

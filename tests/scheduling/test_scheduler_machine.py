@@ -90,6 +90,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 "max_retries": st.integers(0, 2),
                 "retry_delay_s": st.sampled_from((0.0, 0.5, 3.0)),
                 "requirements": st.sampled_from((None, None, *NEEDS)),
+                "client": st.sampled_from((None, None, "a", "b", "c")),
             }
         ),
         delay_s=st.sampled_from((0.0, 0.0, 0.0, 1.0, 20.0)),

@@ -14,6 +14,7 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 
 from vera_supervisor import access
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
+from vera_supervisor.api.sender import SENDER
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
@@ -124,6 +125,7 @@ class Guard:
         if found is None:
             detail = "send Authorization: Bearer <token>; the worker's log says where it is"
             return Problem(401, detail, headers={"www-authenticate": "Bearer"})
+        SENDER.set(found.name if len(self.credentials) > 1 else None)
         needed = scope_of(scope)
         if not found.may(needed):
             return Problem(403, f"this needs a token with the scope {needed.value!r}")
