@@ -3,8 +3,8 @@
 First the peak is measured: a queue that is always filled. Then, for a minute each,
 
 - strangers come ten times as often as tasks end, and do not come back when they are refused;
-- a crowd that wants ten times as much does as it is told: who is refused waits for `Retry-After`, and
-  up to a second more, for those who march in step all come at once.
+- a crowd that wants ten times as much does as it is told: who is refused waits for `Retry-After`,
+  and up to a second more, for those who march in step all come at once.
 """
 
 import argparse
@@ -149,7 +149,7 @@ class Crowd:
         seen.waits.append(_retry_after(head))
         if not client.loyal:
             return None
-        again = now + seen.waits[-1] + random.random()  # noqa: S311
+        again = now + seen.waits[-1] + random.random()
         return Client(again, client.refused + 1, loyal=True)
 
 
