@@ -24,12 +24,21 @@ def test_what_ended_is_there_after_a_restart(tmp_path: Path, number: signal.Sign
     with worker(tmp_path, **DURABLE) as node:
         ended = node.submit("echo", 20, 22, wait=30)
         assert ended["status"] == "completed"
+        assert submit_named(node, 1) == 202
         node.process.send_signal(number)
         node.process.wait(20)
     with worker(tmp_path, **DURABLE) as node:
         assert node.record(ended["task_id"]) == ended
+        assert submit_named(node, 1) == 200, "it is the same task"
+        assert submit_named(node, 2) == 409, "it is another one of that id"
         assert node.client.get("/metrics/prometheus").text.count("store_commit_seconds_bucket")
     assert (tmp_path / "var" / "tasks.db").exists()
+
+
+def submit_named(node: WorkerProcess, argument: int) -> int:
+    """Submit a task whose id the client has chosen; return the status of the answer."""
+    body = {"task_id": "named", "payload": {"function": "echo", "args": [argument]}}
+    return node.client.post("/task/submit", json=body).status_code
 
 
 def test_a_stop_that_is_hurried_loses_nothing(tmp_path: Path) -> None:
