@@ -156,7 +156,7 @@ async def _serve(
             services.config, services.catalogue = new, catalogue
             timekeeper.obey(templates)
             logging.getLogger().setLevel(new.logging.level)
-            pool.adopt(code.launcher, code.outfits)
+            pool.adopt(code)
             scheduler.obey(policy(new, catalogue))
             dispatcher.post(ev.CodeReplaced())
             warn_of_unknown(catalogue)
@@ -312,7 +312,7 @@ async def executors(
     dispatcher.attach(pool)
     try:
         async with code_of(config) as code:
-            pool.adopt(code.launcher, code.outfits)
+            pool.adopt(code)
         dispatcher.post(ev.TimePassed())  # the roster is short of its minimum: it launches
         yield pool, code.functions
     finally:
