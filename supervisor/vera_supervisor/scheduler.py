@@ -185,6 +185,8 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
+        if type(event) is ev.Submitted:
+            return effects  # it is in no queue before it is stored
         held, pools = self.draining or self._recovery is not None, self.pools.all
         for pool in pools:
             if pool.queue.ready and pool.roster.idle and not held:

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: every accepted task ends exactly once."""
+"""Whatever happens, in whatever order: every accepted task ends exactly once (D7)."""
 
 import math
 from typing import Any, TypeVar
