@@ -41,8 +41,8 @@ async def test_whoever_is_refused_by_a_pool_is_told_when_that_has_room() -> None
             bench.dispatcher.drain_rate_of(make_task(function=INFER)).note()
         bench.clock.pass_time(1.0)
         bench.dispatcher.look_at_drain(bench.clock.now())
-    assert bench.dispatcher.retry_after() == 1
+    assert bench.dispatcher.retry_after() < 3, "two leave the queue of all in a second"
     first, second = (bench.dispatcher.retry_after(GPUS) for _ in range(2))
-    assert 3 <= first <= 5 < second, "each has its own place in the line of that pool"
+    assert 3 < first < second, "each has its own place in the line of that pool"
     bench.dispatcher.look_at_drain(bench.clock.now())
     assert bench.dispatcher.retry_after(GPUS) == first, "it has room: the line is forgotten"
