@@ -13,7 +13,7 @@ from tests.guide.blocks import GUIDE, PLACES, Block, blocks, fits
 from tests.guide.reader import Reader
 from tests.support.worker_process import WorkerProcess, worker
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]  # a section is many programs
 
 BLOCKS = blocks(GUIDE.read_text())
 SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS))
