@@ -1,6 +1,6 @@
 """Who may come in: tokens read from files, or made once and kept in one, and what each is for.
 
-Tokens are held as digests: whoever reads this process's memory or a file of digests has no token.
+They are compared as digests, and a file of several may hold digests alone: who reads it has none.
 """
 
 import hashlib
