@@ -56,7 +56,7 @@ class Arrivals(Attempts):
         if refuse is not None:
             return [refuse]
         self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
-        self.queued += 1
+        self._count(task, 1)
         if task.depends_on:
             self._depend(live, event.ended, now + event.delay_s)
         return [AddTask(task, event.delay_s, event.expires_in_s)]
@@ -70,6 +70,11 @@ class Arrivals(Attempts):
         if self.queued >= self.policy.queue_size:
             detail = f"the queue is full ({self.policy.queue_size} tasks)"
             return Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)
+        pool = self._pool_of(task)
+        if not pool.has_room():
+            detail = f"the queue of the pool {pool.name} is full ({pool.queue_size} tasks)"
+            full = Refusal.QUEUE_FULL
+            return Refuse(task.task_id, full, detail, task.digest, pool=pool.name)
         for other in task.depends_on:
             if other not in self.live and other not in event.ended:
                 detail = f"depends_on: there is no task {other!r}"
@@ -105,7 +110,7 @@ class Arrivals(Attempts):
         """A submission came to nothing: a task of its id is none of ours, or `status` already."""
         task = live.task
         del self.live[task.task_id]
-        self.queued -= 1
+        self._count(task, -1)
         if task.depends_on:
             self.waiting.dependencies.remove(task.task_id)
         return self._tell_dependents(task.task_id, status, now)
@@ -126,7 +131,7 @@ class Arrivals(Attempts):
         for record in event.records:
             live, ready_at = recovery.take_up(record)
             self.live[live.task.task_id] = live
-            self.queued += 1
+            self._count(live.task, 1)
             if record.status is not RUNNING:
                 effects += self._take_up_waiting(live, event, ready_at, now)
             elif self.waiting.is_unknown(live.task.function):
@@ -143,7 +148,7 @@ class Arrivals(Attempts):
 
     def _lost_with_the_worker(self, live: LiveTask, now: float) -> list[Effect]:
         """A task, now taken for one that waits, was running when the worker was lost."""
-        self.queued -= 1
+        self._count(live.task, -1)
         self.running += 1
         live.status = RUNNING
         self.waiting.begin(live)

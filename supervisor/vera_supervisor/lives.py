@@ -15,7 +15,7 @@ from vera_supervisor.pools import Pool, Pools
 from vera_supervisor.retry import delay_before_next
 from vera_supervisor.slot import Slot
 from vera_supervisor.waiting import Rules, Waiting
-from vera_worker.lifecycle import CANCEL, FAIL, REQUEUE, RUNNING, START, Move, after
+from vera_worker.lifecycle import CANCEL, FAIL, QUEUED, REQUEUE, RUNNING, START, Move, after
 from vera_worker.tasks import Cause, Failure, Task
 
 
@@ -51,6 +51,7 @@ class Lives:
         self.waiting.obey(rules, self.live.values())
         self.admission.ceilings = policy.ceilings
         self.pools.obey(policy.pools)
+        self._count_anew()
 
     # Waiting.
 
@@ -96,7 +97,7 @@ class Lives:
         live.attempt += 1
         live.slot_id = slot.slot_id
         live.started_at = now
-        self.queued -= 1
+        self._count(task, -1)
         self.running += 1
         self.waiting.begin(live)
         self.admission.started()
@@ -156,7 +157,7 @@ class Lives:
     ) -> Effect:
         live.status = after(live.status, REQUEUE)
         self._leave_slot(live)
-        self.queued += 1
+        self._count(live.task, 1)
         if failure.cause is Cause.INTERRUPTED:
             live.attempt -= 1  # it was no fault of the task, which keeps its place
         if failure.cause is Cause.INTERRUPTED and not delay:
@@ -176,7 +177,7 @@ class Lives:
         if live.status is RUNNING:
             self._leave_slot(live)
         else:
-            self.queued -= 1
+            self._count(live.task, -1)
         live.status = after(live.status, move)
         task_id = live.task.task_id
         return FinishTask(task_id, live.attempt, live.status, result, failure, output)
@@ -189,9 +190,28 @@ class Lives:
         self.waiting.end(live)
         self.admission.ended()
 
+    # Counting, and finding.
+
+    def _count(self, task: Task, change: int) -> None:
+        """So many tasks more wait, or fewer."""
+        self.queued += change
+        if len(self.pools.all) > 1:
+            self._pool_of(task).queued += change
+
+    def _count_anew(self) -> None:
+        """Functions may belong to other pools than before."""
+        if len(self.pools.all) > 1:
+            for pool in self.pools.all:
+                pool.queued = 0
+            for live in self.live.values():
+                self._pool_of(live.task).queued += live.status is QUEUED
+
     def _slot_of(self, live: LiveTask) -> Slot:
         assert live.slot_id is not None, live
         slot = self.slots.get(live.slot_id)
         assert slot is not None, live
         assert slot.task_id == live.task.task_id, (slot, live)
         return slot
+
+    def _pool_of(self, task: Task) -> Pool:
+        return self.pools.by_name[self.waiting.line_of(task.function).pool]

@@ -111,7 +111,7 @@ class Scheduler(Arrivals):
         outlook = self.waiting.outlook(task, now, delayed=event.delay_s > 0)
         if outlook.blocked_by is not Blocked.EXECUTORS:
             return outlook
-        pool = self.pools.by_name[self.waiting.line_of(task.function).pool]
+        pool = self._pool_of(task)
         at_once = self.admission.open and pool.roster.idle and not pool.queue.ready
         blocked = None if at_once else self.admission.blocked or Blocked.EXECUTORS
         return Outlook(outlook.position, blocked)
