@@ -4,6 +4,7 @@ Those that need a service manager, a container engine or a fresh checkout are ru
 `tests/deploy`; what is not run at all says why.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.guide.blocks import GUIDE, PLACES, Block, blocks, fits
 from tests.guide.reader import Reader
 from tests.support.worker_process import WorkerProcess, worker
+from vera_supervisor.waiting import Blocked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]  # a section is many programs
 
@@ -46,18 +48,37 @@ def test_a_section_is_true(section: str, node: WorkerProcess, tmp_path: Path) ->
             reader.follow(block)
 
 
+def test_what_tables_name_is_all_there_is(node: WorkerProcess) -> None:
+    guide = GUIDE.read_text()
+    for reason in Blocked:
+        assert f"`{reason}`" in guide.partition("| `blocked_by` |")[2], reason
+    exposition = node.client.get("/metrics/prometheus").text
+    metrics = re.findall("^# TYPE ([a-z_]+)", exposition, re.MULTILINE)
+    alerts = (GUIDE.parents[1] / "deploy" / "prometheus" / "alerts.yml").read_text()
+    for name in {*metrics, *re.findall(r"- alert: (\w+)", alerts)}:
+        assert re.search(rf"^\| .*`{name}[`{{]", guide, re.MULTILINE), name
+
+
 def test_what_is_not_run_says_why_and_is_listed_here() -> None:
     assert {block.code.splitlines()[0] for block in BLOCKS if block.reason} == NOT_RUN
 
 
 def test_the_readme_shows_what_the_guide_has_tried() -> None:
-    """Its commands are run as part of the guide, but those that its first screen has alone."""
-    tried = "\n".join(block.code for block in BLOCKS)
-    own = ("make run", "make serve")
+    """Its commands are run as part of the guide, but for make and what make itself runs."""
+    tried = "\n".join([*(block.code for block in BLOCKS), recipes()])
+    own = ("make run", "make test", "make serve")
     for block in blocks((GUIDE.parents[1] / "README.md").read_text()):
         commands = [line.partition(" #")[0].strip() for line in block.code.splitlines()]
-        if block.language == "bash" and not set(commands) <= set(own):
-            assert all(command in tried for command in commands), block.code
+        if block.language == "bash":
+            assert all(command in own or command in tried for command in commands), block.code
+
+
+def recipes() -> str:
+    """Return the Makefile, as somebody would type what it runs."""
+    text = (GUIDE.parents[1] / "Makefile").read_text().replace("--quiet ", "")
+    for name, value in (("BIN", ".venv/bin"), ("VENV", ".venv"), ("PYTHON", "python3")):
+        text = text.replace(f"$({name})", value)
+    return text
 
 
 def test_every_block_is_of_a_kind_that_is_known() -> None:
