@@ -22,6 +22,7 @@ environment = {OMP_NUM_THREADS = 2, "API_KEY" = "hush"}
 functions = ["backup"]
 max_workers = 3
 min_workers = 0
+queue_size = 20
 """
 
 NAME = 'a name of 1 to 64 letters, digits, "_" and "-" other than "default"'
@@ -67,7 +68,7 @@ def test_every_key_is_read_and_each_gpu_has_an_executor() -> None:
             start_timeout=300.0,
             max_growth=4 * 2**30,
         ),
-        "slow-disk": Pool(functions=("backup",), max_workers=3, min_workers=0),
+        "slow-disk": Pool(functions=("backup",), max_workers=3, min_workers=0, queue_size=20),
     }
     assert loaded("").pools == {}
 

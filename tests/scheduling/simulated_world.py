@@ -411,6 +411,12 @@ class World:
                 if live.key is not None and self.pool_of(live.task) == pool.name
             ]
             assert pool.queue.length == len(queued)
+            waiting = [
+                live
+                for live in lives
+                if live.status is Status.QUEUED and self.pool_of(live.task) == pool.name
+            ]
+            assert pool.queued == (len(waiting) if len(self.scheduler.pools.all) > 1 else 0)
             positions = sorted(filter(None, map(self.scheduler.position, queued)))
             assert positions == list(range(1, len(queued) + 1))
 

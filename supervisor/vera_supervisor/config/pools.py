@@ -89,6 +89,13 @@ class Pool:
         "Executors that are kept warm when there is nothing to do.",
         reloadable=True,
     )
+    queue_size: int | None = key(
+        None,
+        Integer(1),
+        "Queued tasks of its functions at most; unset: only queue.size holds, for all pools.",
+        reloadable=True,
+        example=50,
+    )
     gpus: tuple[int, ...] = key(
         (),
         Distinct(Integer(0, 1023)),
