@@ -100,6 +100,10 @@ def installed(box: SystemdBox) -> Host:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         port: int = holder.getsockname()[1]
+    if not box.sh("apt-get update -qq && echo reached", timeout_s=300, check=False).endswith(
+        "reached"
+    ):
+        pytest.skip("the box has no way to Debian's archives")
     box.sh("dpkg --purge python3-venv python3.11-venv")
     files = box.root()
     copy_checkout(files / "srv" / "vera-worker")
