@@ -21,6 +21,7 @@ Environment=TASK_MODULES=vera_executor.demo,vera_executor.demo_faults,box_tasks
 Environment=MAX_CPU_PERCENT=100 MAX_MEMORY_PERCENT=100 VERA_LOGGING__TASK_OUTPUT=true
 WatchdogSec=4s
 RestartSec=200ms
+TimeoutStopSec=1s
 """
 #: In the place for task modules.
 _TASKS: Final = """

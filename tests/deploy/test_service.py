@@ -1,6 +1,7 @@
 """C5: the worker as a service of a real systemd, from the first start to the last stop."""
 
 import re
+import shutil
 import signal
 import socket
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from tests.deploy.conftest import DRAIN_S, UNIT, Host
-from tests.support.boxes import box_tests
+from tests.support.boxes import ROOT, box_tests
 from tests.support.processes import slack_s
 
 pytestmark = box_tests("systemd-box")
@@ -227,6 +228,16 @@ def test_other_hosts_are_installed_over_ssh(host: Host) -> None:
         assert host.box.sh("ls -d /tmp/tmp.* 2>/dev/null | wc -l") == "0"
     finally:
         host.box.sh("systemctl stop test-sshd")
+
+
+def test_prometheus_takes_its_settings_and_the_alerts(installed: Host) -> None:
+    place = installed.box.root() / "srv"
+    shutil.copytree(ROOT / "deploy" / "prometheus", place / "prometheus", dirs_exist_ok=True)
+    # The tool alone, without the service.
+    unpack = "cd /srv && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked"
+    installed.box.sh(unpack, timeout_s=300)
+    check = "/srv/unpacked/usr/bin/promtool check config /srv/prometheus/prometheus.yml"
+    assert "SUCCESS: 9 rules found" in installed.box.sh(check)
 
 
 def test_an_upgrade_keeps_settings_and_tasks(host: Host) -> None:
