@@ -57,6 +57,7 @@ bench: $(READY)     ## measure this machine's limits and how near the worker com
 	$(BIN)/python bench/dispatch.py
 	$(BIN)/python bench/http.py
 	$(BIN)/python bench/throughput.py
+	$(BIN)/python bench/executors.py
 	VERA_BENCH_TASKS=50000 $(BIN)/python bench/million.py --rounds 1
 
 lock: $(READY)      ## pin every dependency anew (needs uv)

@@ -14,6 +14,9 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
+#: How gladly the kernel may take the supervisor when memory runs out, from -1000 to 1000.
+OOM_SCORE: Final = -500
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -46,6 +49,12 @@ def give_up_new_privileges() -> None:
 def keep_private() -> None:
     """Let no other process of this user read this one's memory, environment or descriptors."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def outlive_others() -> None:
+    """Have the kernel take nearly all others first when memory runs out; only root may ask."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(OOM_SCORE))
 
 
 def _prctl(option: int, value: int) -> None:

@@ -93,6 +93,16 @@ class Functions(msgspec.Struct):
     functions: list[Function]
 
 
+class Pool(msgspec.Struct, kw_only=True):
+    """How a pool of executors is."""
+
+    max_workers: int = 0
+    #: Tasks that wait for one of its executors.
+    queued: int = 0
+    #: How many executors are in each state.
+    executors: dict[str, int] = {}
+
+
 class Health(msgspec.Struct, kw_only=True):
     """How a worker is, and why."""
 
@@ -104,4 +114,6 @@ class Health(msgspec.Struct, kw_only=True):
     cpu_percent: float = 0.0
     memory_percent: float = 0.0
     memory_usage_mb: float = 0.0
+    #: By name.
+    pools: dict[str, Pool] = {}
     reasons: list[str] = []

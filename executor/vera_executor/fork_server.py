@@ -49,6 +49,7 @@ def _install() -> None:
     if path is not None:
         sys.path[:] = path.split(os.pathsep)
     progress = Path(os.environ.pop(PROGRESS_VARIABLE, os.devnull))
+    importlib.import_module("vera_executor.main")  # or each executor would take 20 ms for that
     with _watch_over_the_supervisor():
         for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
             progress.write_text(module, encoding="utf-8")

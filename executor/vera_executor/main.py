@@ -20,7 +20,7 @@ from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
 from vera_worker import context, process_tree, wire
 from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable, WarmUpFailed
-from vera_worker.fault_points import FaultPoint, reach
+from vera_worker.fault_points import TASK_RAN, TASK_RECEIVED, reach
 from vera_worker.framing import FrameReader
 from vera_worker.tasks import Cause
 
@@ -216,7 +216,7 @@ class Executor:
         )
         context.enter(current)
         self._environment[TASK_VARIABLE] = assign.task_id
-        reach(FaultPoint.TASK_RECEIVED)
+        reach(TASK_RECEIVED)
         try:
             with memory_bound(assign.memory_bytes):
                 outcome = attempt(
@@ -224,7 +224,7 @@ class Executor:
                 )
         finally:
             context.enter(None)
-        reach(FaultPoint.TASK_RAN)
+        reach(TASK_RAN)
         current.end()
         self._streams.restore()
         unfit = self._surroundings.restore()

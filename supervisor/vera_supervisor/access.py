@@ -196,6 +196,10 @@ def _contents(path: Path, forbidden: int, most: int) -> bytes:
             content = stream.read(most + 1) if stat.S_ISREG(found.st_mode) else b""
     except OSError as error:
         raise UnfitToken(f"the token file {path} cannot be read: {error.strerror}") from error
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UnfitToken(
+            f"the token file {path} belongs to user {found.st_uid}, who could change it: chown it"
+        )
     if stat.S_IMODE(found.st_mode) & forbidden:
         raise UnfitToken(
             f"the token file {path} is open to other users: change the token, and chmod 600 it"

@@ -26,7 +26,15 @@ from vera_supervisor.pool.pool import Pool
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_supervisor.waiting import Outlook
-from vera_worker.fault_points import FaultPoint, reach
+from vera_worker.fault_points import (
+    DRAIN_BEGUN,
+    END_STORED,
+    INTERRUPTED,
+    START_TOLD,
+    SUBMISSION_READ,
+    TASK_STORED,
+    reach,
+)
 from vera_worker.lifecycle import QUEUED, RUNNING, Status
 from vera_worker.tasks import Failure, Progress, Record, Task
 
@@ -112,8 +120,8 @@ class Dispatcher:
             self._timer.cancel()
 
     def retry_after(self) -> int:
-        """Return the whole seconds after which a refused client may try again."""
-        return self.drain_rate.retry_after(self._clock.now(), 0)
+        """Return the whole seconds after which one more refused client may try again."""
+        return self.drain_rate.retry_after(self._clock.now())
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
@@ -145,7 +153,7 @@ class Dispatcher:
 
     def offer(self, submission: ev.Submitted, tell: Callable[[Answer], None]) -> None:
         """Have a task accepted or refused; `tell` is called once it is stored."""
-        reach(FaultPoint.SUBMISSION_READ)
+        reach(SUBMISSION_READ)
         task = submission.task
         self._answers.setdefault((task.task_id, task.digest), []).append(tell)
         self.post(submission)
@@ -280,7 +288,7 @@ class Dispatcher:
     async def drain(self, timeout_s: float) -> None:
         """Start nothing more, wait for what runs, put back what runs after `timeout_s`."""
         self.post(ev.DrainAsked())
-        reach(FaultPoint.DRAIN_BEGUN)
+        reach(DRAIN_BEGUN)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._rest()
@@ -291,7 +299,7 @@ class Dispatcher:
     async def interrupt(self) -> None:
         """Kill all executors and put their tasks back; returns when no task runs."""
         self.post(ev.InterruptAsked())
-        reach(FaultPoint.INTERRUPTED)
+        reach(INTERRUPTED)
         await self._rest()
 
     async def _rest(self) -> None:
@@ -330,7 +338,7 @@ class Dispatcher:
         if isinstance(outcome, StoreFault):
             self.post(ev.SaveFailed(effect, outcome.reason))
         else:
-            reach(FaultPoint.TASK_STORED)
+            reach(TASK_STORED)
             self.post(ev.Saved(effect, outcome))
 
     def _start(self, effect: fx.StartAttempt) -> None:
@@ -338,7 +346,7 @@ class Dispatcher:
         at = self._starts[effect.task_id] = self._clock.wall()
         self._store.start(effect, at, partial(self._started, effect))
         self._note(_STARTED, self._task(effect.task_id), RUNNING, effect.attempt)
-        reach(FaultPoint.START_TOLD)
+        reach(START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:
         if fault is not None or effect.acknowledge:
@@ -360,7 +368,7 @@ class Dispatcher:
         self._store.finish(effect, at, partial(self._finished, effect))
 
     def _finished(self, effect: fx.FinishTask, fault: StoreFault | None) -> None:
-        reach(FaultPoint.END_STORED)
+        reach(END_STORED)
         self._done(effect, fault)
 
     def _done(

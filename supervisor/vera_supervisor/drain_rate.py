@@ -1,4 +1,8 @@
-"""How fast the queue drains, and so when it is worth trying again."""
+"""How fast the queue drains, and so when it is worth trying again.
+
+Would all who are sent away be told the same, they would come back together, and find one place. So
+they stand in a line: each is told when the place after those of all before it is free.
+"""
 
 import math
 from typing import Final
@@ -17,6 +21,8 @@ class DrainRate:
         self._weight = 0.0
         self._pending = 0
         self._at = now
+        #: When the place is free that the last one was told of.
+        self._line_ends = now
 
     def note(self, tasks: int = 1) -> None:
         """`tasks` left the queue since the last look."""
@@ -27,12 +33,18 @@ class DrainRate:
         self.look(now)
         return self._count / self._weight if self._weight > 0 else 0.0
 
-    def retry_after(self, now: float, ahead: int) -> int:
-        """Return whole seconds until a place is free for one who comes after `ahead` others."""
+    def retry_after(self, now: float) -> int:
+        """Return whole seconds until a place is free for one more who is sent away."""
         rate = self.per_second(now)
         if rate <= 0:
             return MAX_RETRY_AFTER_S // 6
-        return max(1, math.ceil(min((ahead + 1) / rate, MAX_RETRY_AFTER_S)))
+        last = now + MAX_RETRY_AFTER_S
+        self._line_ends = min(max(self._line_ends, now) + 1 / rate, last)
+        return max(1, math.ceil(self._line_ends - now))
+
+    def forget_line(self) -> None:
+        """There is room again for whoever comes: those who were sent away stay away."""
+        self._line_ends = -math.inf
 
     def look(self, now: float) -> None:
         """Let the past fade; to be called now and then, about once a second."""

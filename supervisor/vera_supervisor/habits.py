@@ -45,11 +45,11 @@ class Habit(msgspec.Struct):
         """Take in one more attempt."""
         peak_mb = used.peak_bytes / _MIB
         kept = self.peak_memory_mb * (1.0 - _FORGOTTEN)
-        self.peak_memory_mb = max(peak_mb, kept + peak_mb * _FORGOTTEN)
+        self.peak_memory_mb = round(max(peak_mb, kept + peak_mb * _FORGOTTEN), 1)
         weight = _WEIGHT if self.attempts else 1.0
         cores = used.cpu_seconds / max(duration_s, 0.001)
-        self.cpu_cores += weight * (cores - self.cpu_cores)
-        self.duration_s += weight * (duration_s - self.duration_s)
+        self.cpu_cores = round(self.cpu_cores + weight * (cores - self.cpu_cores), 4)
+        self.duration_s = round(self.duration_s + weight * (duration_s - self.duration_s), 4)
         self.attempts += 1
 
 

@@ -55,7 +55,12 @@ def server_context(config: Config) -> ssl.SSLContext | None:
 
 def _check_key(path: str) -> None:
     _require_readable("server.tls_key", path)
-    if stat.S_IMODE(os.stat(path).st_mode) & _NOT_FOR_KEY:
+    found = os.stat(path)
+    if found.st_uid not in (os.geteuid(), 0):
+        raise UnfitCertificate(
+            f"server.tls_key {path} belongs to user {found.st_uid}, who knows it: make a new key"
+        )
+    if stat.S_IMODE(found.st_mode) & _NOT_FOR_KEY:
         raise UnfitCertificate(
             f"server.tls_key {path} is open to other users: make a new key, and chmod 600 it"
         )

@@ -89,8 +89,10 @@ def test_every_route_is_in_the_table() -> None:
     assert routes_of_the_application() == set(ROUTES)
 
 
-def _fault(method: str, route: str, token: str, origin: str, guard: Guard) -> int | None:
-    headers = [(b"host", b"localhost"), *ORIGINS[origin][0]]
+def _fault(
+    method: str, route: str, token: str, origin: str, guard: Guard, *, host: bytes = b"localhost"
+) -> int | None:
+    headers = [(b"host", host), *ORIGINS[origin][0]]
     if token != "none":
         headers.append((b"authorization", b"Bearer " + token.encode()))
     path = route.replace("<task_id>", "some-task")
@@ -129,6 +131,16 @@ def test_without_tokens_the_api_is_open_to_this_machine_and_to_no_page(route: st
     guard = Guard(_no_app, credentials=None, allowed_hosts=())
     for method, origin in product(TAKEN, ORIGINS):
         assert _fault(method, route, "none", origin, guard) == ORIGINS[origin][1]
+
+
+@pytest.mark.parametrize("route", sorted({route for _, route in ROUTES}))
+def test_no_route_is_served_under_a_foreign_name(route: str) -> None:
+    """S1: where the API is open, and where `server.allowed_hosts` says what it is called."""
+    for credentials, allowed in ((None, ()), (None, ("node-7",)), (KNOWN, ("node-7",))):
+        guard = Guard(_no_app, credentials=credentials, allowed_hosts=allowed)
+        for method, token, origin in product(METHODS, TOKENS, ORIGINS):
+            found = _fault(method, route, token, origin, guard, host=b"evil.example")
+            assert found == (421 if method in TAKEN else 405), (method, route, token, origin)
 
 
 def test_metrics_can_be_opened_to_all() -> None:

@@ -24,7 +24,7 @@ SETTINGS = {
 SUMMARY = re.compile(r"^  ([0-9]+) generated, ([0-9]+) passed", re.MULTILINE)
 
 
-@rounds(3, 300)
+@rounds(3, 1000)
 def test_the_server_does_what_its_document_says(
     node: WorkerProcess, rounds: int, tmp_path: Path
 ) -> None:

@@ -1,12 +1,14 @@
 """The server has a place for newcomers, puts up with the slow for a while, and closes on time."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import uvloop
 
 from vera_supervisor.api import connection, server
 from vera_supervisor.api.room import Room
@@ -59,7 +61,7 @@ async def until(said: Callable[[], object]) -> None:
 
 
 def run(story: Any) -> None:
-    asyncio.run(asyncio.wait_for(story, 20))
+    uvloop.run(asyncio.wait_for(story, 20))  # as the worker does
 
 
 @pytest.mark.parametrize(
@@ -188,3 +190,25 @@ def test_many_pieces_for_an_application_that_has_ended_hold_nobody_up(pieces: by
             await until(lambda: not served._connections)
 
     run(main())
+
+
+@pytest.mark.parametrize("error", [OSError(107, "not connected"), RuntimeError, TimeoutError])
+@pytest.mark.parametrize("sent", [GET, STALLED])
+def test_a_client_that_is_gone_when_we_hang_up_is_no_fault_of_ours(
+    sent: bytes, error: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def wait_closed(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio.StreamWriter, "wait_closed", wait_closed)
+
+    async def main() -> None:
+        async with serving(answers) as (served, address):
+            _, writer = await call(address, sent)
+            await until(lambda: served._connections)
+            writer.transport.abort()
+            await until(lambda: not served._connections)
+
+    run(main())
+    broken = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert [record.getMessage() for record in broken] == []

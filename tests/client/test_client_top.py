@@ -72,6 +72,21 @@ def test_a_frame_shows_everything(busy: FakeWorker) -> None:
     assert any(line.endswith("t-1  add  crashed  it took longer than 5 s") for line in lines)
 
 
+def test_a_frame_shows_each_of_several_pools(busy: FakeWorker) -> None:
+    pools = {
+        "default": {"max_workers": 4, "queued": 0, "executors": {"busy": 0, "idle": 1}},
+        "gpu": {"max_workers": 2, "queued": 7, "executors": {"busy": 2, "idle": 0}},
+        "archive": {"max_workers": 1, "queued": 0, "executors": {"busy": 0}},
+    }
+    busy.on("GET /health", HEALTH | {"pools": pools})
+    with Client(busy.url) as worker:
+        lines = lines_of(look(worker))
+    assert "default  at most 4  1 idle" in lines
+    assert "gpu      at most 2  2 busy  7 waiting" in lines
+    assert "archive  at most 1  none" in lines
+    assert "2 busy, 1 idle" not in lines
+
+
 def test_a_frame_of_a_fresh_worker_is_whole(fake: FakeWorker) -> None:
     fake.on("GET /health", {"status": "healthy"}).on("GET /metrics", {})
     fake.on("GET /metrics/prometheus", "").on("GET /tasks", {"tasks": []})

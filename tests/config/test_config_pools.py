@@ -137,3 +137,10 @@ def test_only_the_sizes_of_a_pool_change_without_a_restart() -> None:
         if c.key.endswith("gpus")
     } == {False}
     assert not all(change.reloadable for change in changes(old, loaded("")))
+
+
+def test_the_example_in_the_documentation_is_a_configuration() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pools.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    pools = loaded(example).pools
+    assert {name: pool.max_workers for name, pool in pools.items()} == {"gpu": 2, "archive": 2}

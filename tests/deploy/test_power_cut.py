@@ -1,14 +1,10 @@
 """The power is cut while clients submit: nothing that was acknowledged is lost (D2).
 
 It takes a machine with a kernel of its own, which forgets what it was not told to sync.
-`VERA_UML_BOX` names a program that runs one: `up`, `share` (print a folder that the machine sees as
-/host), `exec`, `crash` (the power cut), `up --keep-disk`, `down`.
 """
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,15 +14,12 @@ from typing import Any, Final
 import pytest
 
 from tests.deploy import power_cut_guest
+from tests.deploy.own_kernel import BOX, PLACE, Machine
 from tests.support.processes import eventually
 from tests.support.rounds import rounds
 
-ROOT: Final = Path(__file__).parents[2]
-BOX: Final = os.environ.get("VERA_UML_BOX")
 STORE: Final = "/var/lib/vera/tasks.db"
 ACKNOWLEDGED: Final = "acknowledged"
-#: Where the machine finds the worker, and with which it is run.
-PLACE: Final = "/opt/vera"
 _PATIENCE_S: Final = 300.0
 _MOST_TASKS: Final = 120
 
@@ -37,53 +30,14 @@ pytestmark = [
 ]
 
 
-class Machine:
+class Powered(Machine):
     """A machine with a disk and a switch."""
 
-    def __init__(self) -> None:
-        self._environment = os.environ | {"UML_BOX_NAME": f"power-{os.getpid()}"}
-
-    def do(self, verb: str, *arguments: str) -> str:
-        """Have the machine's program do something, which must succeed; return what it printed."""
-        done = subprocess.run(
-            [str(BOX), verb, *arguments],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    @property
-    def share(self) -> Path:
-        """A folder of ours that the machine sees as /host."""
-        return Path(self.do("share").strip())
-
-    def install(self) -> None:
-        """Put the worker as it is now on the machine's disk, with all that it needs."""
-        version = self.do(
-            "exec", "python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"
-        )
-        site = self.share / "site"
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-            str(site),
-        ]
-        pinned = ["--only-binary=:all:", "--python-version", version.strip(), "--require-hashes"]
-        requirements = ["-r", str(ROOT / "requirements" / "runtime.txt")]
-        subprocess.run([*pip, *pinned, *requirements], check=True)
-        subprocess.run([*pip, "--no-build-isolation", str(ROOT)], check=True)
+    def prepare(self) -> None:
+        """Put the worker and the guest's side of this test there."""
+        self.install()
         (self.share / "guest.py").write_text(Path(power_cut_guest.__file__).read_text())
         (self.share / ACKNOWLEDGED).touch()
-        self.do("exec", "sh", "-c", f"cp -r /host/site {PLACE}; sync")
 
     def python(self, *arguments: str) -> str:
         """Run the guest's side of this test."""
@@ -117,18 +71,18 @@ class Machine:
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    made = Machine()
+def machine() -> Iterator[Powered]:
+    made = Powered(f"power-{os.getpid()}")
     made.do("up", "--mem", "1G")
     try:
-        made.install()
+        made.prepare()
         yield made
     finally:
         made.do("down")
 
 
 @rounds(3, 50)
-def test_nothing_acknowledged_is_lost_with_the_power(machine: Machine, rounds: int) -> None:
+def test_nothing_acknowledged_is_lost_with_the_power(machine: Powered, rounds: int) -> None:
     chance = Random(rounds)
     for _ in range(rounds):
         machine.live_until(chance.randint(1, _MOST_TASKS), "full")
@@ -137,6 +91,6 @@ def test_nothing_acknowledged_is_lost_with_the_power(machine: Machine, rounds: i
         assert (found["lost"], found["wrong"]) == ([], [])
 
 
-def test_without_syncs_this_machine_would_have_lost_some(machine: Machine) -> None:
+def test_without_syncs_this_machine_would_have_lost_some(machine: Powered) -> None:
     machine.live_until(_MOST_TASKS // 2, "normal")
     assert machine.look()["lost"], "else the test above proves nothing"

@@ -284,6 +284,7 @@ class StandIn:
         path: Path | None = None,
         max_payload_bytes: int = MAX_PAYLOAD_BYTES,
         max_result_bytes: int = MAX_RESULT_BYTES,
+        **settings: object,
     ) -> Child:
         """Start an executor for `modules`, which may lie in `path`."""
         link, their_link = socket.socketpair()
@@ -297,6 +298,7 @@ class StandIn:
                 "modules": modules,
                 "max_payload_bytes": max_payload_bytes,
                 "max_result_bytes": max_result_bytes,
+                **settings,
             },
             "paths": [] if path is None else [str(path)],
         }

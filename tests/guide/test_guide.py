@@ -17,8 +17,12 @@ pytestmark = pytest.mark.system
 
 BLOCKS = blocks(GUIDE.read_text())
 SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS))
-#: What no test can run, word by word: a new one has to be put down here as well.
-NOT_RUN: dict[str, str] = {}
+#: The first lines of what is not run: a new one has to be put down here as well.
+NOT_RUN = {
+    "systemd/install-hosts w1 ops@w2",
+    'kubectl create secret generic vera-worker --from-literal=token="$(openssl rand -hex 32)"',
+    "docker compose --profile monitoring up -d",
+}
 
 
 def run_here(section: str) -> list[Block]:
@@ -43,7 +47,7 @@ def test_a_section_is_true(section: str, node: WorkerProcess, tmp_path: Path) ->
 
 
 def test_what_is_not_run_says_why_and_is_listed_here() -> None:
-    assert {block.code.strip(): block.reason for block in BLOCKS if block.reason} == NOT_RUN
+    assert {block.code.splitlines()[0] for block in BLOCKS if block.reason} == NOT_RUN
 
 
 def test_the_readme_shows_what_the_guide_has_tried() -> None:

@@ -77,6 +77,15 @@ def test_a_given_file_may_be_read_by_its_group_but_must_exist(tmp_path: Path) ->
     assert given_token(file) == "s3cret"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    kept_token(tmp_path)
+    os.chown(tmp_path / "token", 12345, 12345)
+    for read in (lambda: kept_token(tmp_path), lambda: given_token(tmp_path / "token")):
+        with pytest.raises(UnfitToken, match="belongs to user 12345"):
+            read()
+
+
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token", 0o600)
     with pytest.raises(UnfitToken, match="one line"):

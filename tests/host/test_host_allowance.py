@@ -1,4 +1,4 @@
-"""What a worker may use, on machines and in containers of every kind."""
+"""What a worker may use, on machines and in containers of every kind (L3)."""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """What is wrong with certificates is said in one sentence before anybody is served."""
 
+import os
 import ssl
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def test_a_key_that_others_can_read_is_refused(files: TlsFiles, mode: int) -> No
     Path(files.key("worker")).chmod(mode)
     said = refusal(tls_cert=files.cert("worker"), tls_key=files.key("worker"))
     assert "is open to other users" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_key_of_another_user_is_refused(files: TlsFiles) -> None:
+    os.chown(files.key("worker"), 12345, 12345)
+    said = refusal(tls_cert=files.cert("worker"), tls_key=files.key("worker"))
+    assert "belongs to user 12345" in said
 
 
 def test_a_key_may_be_read_by_its_group(files: TlsFiles) -> None:

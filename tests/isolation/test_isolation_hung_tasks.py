@@ -1,4 +1,4 @@
-"""A task that hangs, in whatever way, ends at its time limit and tells where it hung."""
+"""A task that hangs, in whatever way, ends at its time limit and tells where it hung (L2)."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The gate closes when the machine is full, opens slowly, and slows a flood of our own down."""
+"""The gate closes when the machine is full, opens slowly, and slows a flood down (L5, L6)."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What tasks say that they need is theirs while they run: never more than there is."""
+"""What tasks say that they need is theirs while they run: never more than there is (L4)."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The real program on a machine that others fill: it accepts, waits, says why, and goes on."""
+"""The real program on a machine that others fill: it accepts, waits, says why, goes on (L6)."""
 
 import subprocess
 import sys

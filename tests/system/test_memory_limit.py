@@ -3,6 +3,7 @@
 In every way that this machine offers to hold it to its limit: control groups, or samples.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.control_group import control_group
 from tests.support.patience import start_sleeping
+from tests.support.processes import executors
 from tests.support.worker_process import WorkerProcess
 
 SETTINGS = {"TASK_MEMORY": "64MiB", "MAX_WORKERS": "2"}
@@ -75,3 +77,11 @@ def test_a_task_that_needs_more_runs_again_one_tier_up(tmp_path: Path) -> None:
         failure = record["failure"]
         assert (record["status"], record["attempt"]) == ("failed", 2)
         assert (failure["cause"], failure["limit_mb"]) == ("memory", 200)
+
+
+def test_where_the_machine_runs_out_the_kernel_takes_executors_first(node: WorkerProcess) -> None:
+    def score(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+    assert {score(pid) for pid in executors(node)} == {500}
+    assert score(node.process.pid) in (-500, score(os.getpid())), "as low as we may"

@@ -70,9 +70,7 @@ def _worker(glance: Glance) -> RenderableType:
 
 
 def _executors(glance: Glance, now: datetime) -> RenderableType:
-    states = gauges.by_label(glance.gauges, "executors", "state")
-    told = [f"{number} {state}" for state, number in states.items() if number]
-    counts = Text(", ".join(told) or "none")
+    counts = _pools(glance)
     table = _table()
     for record in glance.running:
         fraction = record.progress.fraction if record.progress else None
@@ -84,6 +82,27 @@ def _executors(glance: Glance, now: datetime) -> RenderableType:
             "" if fraction is None else screen.percent(fraction),
         )
     return Group(counts, table) if glance.running else counts
+
+
+def _pools(glance: Glance) -> RenderableType:
+    """Return how many executors there are, for each pool where there are several."""
+    states, pools = gauges.by_label(glance.gauges, "executors", "state"), glance.health.pools
+    if len(pools) <= 1:
+        return Text(_counts(states))
+    table = _table()
+    for name, pool in pools.items():
+        waiting = f"{pool.queued} waiting" if pool.queued else ""
+        table.add_row(
+            Text(screen.visible(name)),
+            f"at most {pool.max_workers}",
+            _counts(pool.executors),
+            waiting,
+        )
+    return table
+
+
+def _counts(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in states.items() if number) or "none"
 
 
 def _queue(glance: Glance) -> RenderableType:

@@ -145,9 +145,10 @@ class Connection(TCPServer):
             async with asyncio.timeout(_FLUSH_S):
                 if protocol is not None and protocol.cut_short and not self._at_end.is_set():
                     await self._linger()
-                await super()._close()
-        except TimeoutError:
-            pass
+                self.writer.close()
+                await self.writer.wait_closed()
+        except (TimeoutError, OSError, RuntimeError):
+            pass  # the client is gone, or does not read
         finally:
             self._transport.abort()
 

@@ -47,6 +47,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
     logs.configure(config.logging.level, config.logging.format)
     _forget_secrets()
     process_tree.keep_private()  # tasks run as the same user
+    process_tree.outlive_others()
     try:
         anyio.run(
             serve_worker,

@@ -30,7 +30,7 @@ from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
-from vera_worker.fault_points import FaultPoint, reach
+from vera_worker.fault_points import ANSWER_RECEIVED, TASK_SENT, reach
 from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class Pool:
         if executor.limited is not None and not self._watching:
             self._watching = True
             self._do(self._watch_memory())
-        reach(FaultPoint.TASK_SENT)
+        reach(TASK_SENT)
 
     def stop(self, effect: Stop) -> None:
         """Ask the running task to stop, politely: a flag to itself, SIGTERM to its children.
@@ -307,7 +307,7 @@ class Pool:
         match message:
             case wire.Returned():
                 self._end_limit(executor)
-                reach(FaultPoint.ANSWER_RECEIVED)
+                reach(ANSWER_RECEIVED)
                 self._post(
                     AttemptEnded(
                         slot_id,

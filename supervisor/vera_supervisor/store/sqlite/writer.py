@@ -20,7 +20,7 @@ from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.inspection import Stock, open_database
 from vera_supervisor.store.sqlite.rows import Damaged, record_of_entry
 from vera_supervisor.store.sqlite.witness import Witness
-from vera_worker.fault_points import FaultPoint, reach
+from vera_worker.fault_points import CHECKPOINT_BEGUN, COMMIT_BEGUN, COMMITTED, reach
 from vera_worker.tasks import Record
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Writer:
         self._closing = True
         try:
             if self._fault is None:
-                reach(FaultPoint.CHECKPOINT_BEGUN)
+                reach(CHECKPOINT_BEGUN)
                 self._database.checkpoint("truncate")
             self._database.close()
         except sqlite3.Error as error:
@@ -203,11 +203,11 @@ class Writer:
             if not new and not changed:
                 return batch, False
             head = (stock.commits + 1, batch.last_number)
-            reach(FaultPoint.COMMIT_BEGUN)
+            reach(COMMIT_BEGUN)
             if self._database.commit(new, changed, batch.parts, head):
                 break
             taken = self._database.taken(batch.added)
-        reach(FaultPoint.COMMITTED)
+        reach(COMMITTED)
         batch.merge_into(stock.live)
         stock.last_number = batch.last_number
         stock.ended_bytes += batch.ended_bytes
