@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# How pytest shares the tests among processes, file by file.
+SHARED := --numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint unit test-all image test-deploy torture mutants bench api-docs lock clean
+.PHONY: help run serve test lint unit test-all test-others image test-deploy torture mutants bench api-docs lock clean
 
 help:            ## what can be done here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,12 +28,15 @@ lint: $(READY)
 
 unit: $(READY)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --max-worker-restart=0
+	$(BIN)/coverage run -m pytest $(SHARED)
 	-$(BIN)/coverage combine --quiet  # processes killed by tests leave torn files: those are skipped
 	$(BIN)/coverage report
 
 test-all: $(READY)  ## the tests on every interpreter that this machine has
-	tests/every_python
+	tests/every_python $(SHARED)
+
+test-others: $(READY) ## the tests on all its other interpreters
+	VENV=$(VENV) tests/every_python --others $(SHARED)
 
 image:           ## build the container image, and say how large it is
 	docker build -t vera-worker:latest .

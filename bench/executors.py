@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
+import psutil
 
 from bench.report import Report, run
 from bench.running_worker import Running, running_worker
@@ -46,12 +47,15 @@ def measure_starts(report: Report, worker: Running) -> None:
         for _ in range(STARTS):
             http.post("/task/submit?wait=30", json=NOOP).raise_for_status()
         until(lambda: serving(http) == 1)
+        used = fork_server(worker).cpu_times()
         text = http.get("/metrics/prometheus").text
     total, count = (
         float(re.findall(rf"^executor_start_seconds_{what}\S* (\S+)", text, re.MULTILINE)[0])
         for what in ("sum", "count")
     )
     report.add("an executor is ready after", "ms", total / count * MILLISECONDS)
+    lives = (used.children_user + used.children_system) / (count - 1)  # the last one lives
+    report.add("its CPU time, with one task and its end", "ms", lives * MILLISECONDS)
 
 
 def measure_growth(report: Report, worker: Running) -> None:
@@ -69,12 +73,18 @@ def measure_memory(report: Report, worker: Running) -> None:
     """Find what an executor holds that has had a task and is idle."""
     with client(worker) as http:
         http.post("/task/submit?wait=30", json=NOOP).raise_for_status()
-    (server,) = [c for c in worker.process.children() if c.children()]
+    server = fork_server(worker)
     held = [process.memory_full_info() for process in server.children()]
     for name in ("rss", "pss", "uss"):
         mean = statistics.mean(getattr(one, name) for one in held)
         report.add(f"idle executor, {name.upper()}", "MiB", mean / MEBIBYTE)
     report.add("fork server, USS", "MiB", server.memory_full_info().uss / MEBIBYTE)
+
+
+def fork_server(worker: Running) -> psutil.Process:
+    """Return the process that the executors are forked from."""
+    (server,) = [process for process in worker.process.children() if process.children()]
+    return server
 
 
 def client(worker: Running) -> httpx.Client:

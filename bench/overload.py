@@ -3,15 +3,18 @@
 First the peak is measured: a queue that is always filled. Then, for a minute each,
 
 - strangers come ten times as often as tasks end, and do not come back when they are refused;
-- a crowd that wants ten times as much does as it is told: who is refused waits for `Retry-After`.
+- a crowd that wants ten times as much does as it is told: who is refused waits for `Retry-After`,
+  and up to a second more, for those who march in step all come at once.
 """
 
 import argparse
 import heapq
+import random
 import selectors
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -70,12 +73,9 @@ class Crowd:
         self._idle: list[socket.socket] = []
         self._received: dict[socket.socket, bytes] = {}
         self._serving: dict[socket.socket, Client] = {}
+        self._port = port
         for _ in range(CONNECTIONS):
-            sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._idle.append(sock)
-            self._received[sock] = b""
-            self._selector.register(sock, selectors.EVENT_READ)
+            self._connect()
 
     def run(self, clients: list[Client], seconds: float) -> Seen:
         """Let them do what they want for so long; `at` counts from now."""
@@ -88,6 +88,8 @@ class Crowd:
             for key, _ in self._selector.select(min(0.05, max(0.0, due))):
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)
+                if sock not in self._received:
+                    continue
                 back = self._answered(sock, seen, began)
                 if back is not None:
                     heapq.heappush(clients, back)
@@ -99,15 +101,36 @@ class Crowd:
             sock.close()
         self._selector.close()
 
+    def _connect(self) -> None:
+        sock = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._idle.append(sock)
+        self._received[sock] = b""
+        self._selector.register(sock, selectors.EVENT_READ)
+
+    def _hung_up(self, sock: socket.socket) -> Client | None:
+        """The server has let a connection go that it had no request of; one may be on its way."""
+        self._selector.unregister(sock)
+        del self._received[sock]
+        sock.close()
+        if sock in self._idle:
+            self._idle.remove(sock)
+        self._connect()
+        return self._serving.pop(sock, None)
+
     def _ask(self, client: Client, seen: Seen) -> None:
         sock = self._idle.pop()
         seen.offered += 1
         self._serving[sock] = client
-        sock.sendall(REQUEST)
+        with suppress(ConnectionError):  # it will be seen that it is gone
+            sock.sendall(REQUEST)
 
     def _answered(self, sock: socket.socket, seen: Seen, began: float) -> Client | None:
         """Take an answer in; return its client if that wants to come again."""
-        self._received[sock] += sock.recv(1 << 16)
+        data = sock.recv(1 << 16)
+        if not data:
+            return self._hung_up(sock)
+        self._received[sock] += data
         answer = parse(self._received[sock])
         if answer is None:
             return None
@@ -124,9 +147,10 @@ class Crowd:
             raise ValueError(f"status {answer.status}: {answer.body!r}")
         seen.refusals += 1
         seen.waits.append(_retry_after(head))
-        return (
-            Client(now + seen.waits[-1], client.refused + 1, loyal=True) if client.loyal else None
-        )
+        if not client.loyal:
+            return None
+        again = now + seen.waits[-1] + random.random()
+        return Client(again, client.refused + 1, loyal=True)
 
 
 def _retry_after(answer: bytes) -> int:

@@ -102,6 +102,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metadata: bytes | None = None
     #: The task that this one runs again.
     retry_of: str | None = None
+    #: Who sent it: the name of a token, where there are several.
+    client: str | None = None
     #: What makes two submissions of one id the same submission.
     digest: bytes = b""
 

@@ -28,6 +28,8 @@ T = TypeVar("T")
 #: Submissions that go in one request: small enough to be sent whole before an answer is read.
 _BATCH_LINES: Final = 500
 _BATCH_BYTES: Final = 512 * 1024
+#: Seconds that a reload is waited for: it imports all task modules.
+_RELOAD_S: Final = 600.0
 
 
 class Options(TypedDict, total=False):
@@ -239,7 +241,9 @@ def prometheus() -> Call[str]:
 
 def admin(verb: str) -> Call[dict[str, Any]]:
     """Tell the worker to `drain`, `resume` or `reload`."""
-    return Call(method="POST", path=f"/admin/{verb}", read=as_object, repeatable=False)
+    held_s = _RELOAD_S if verb == "reload" else 0.0
+    path = f"/admin/{verb}"
+    return Call(method="POST", path=path, read=as_object, repeatable=False, held_s=held_s)
 
 
 def _task(task_id: str) -> str:

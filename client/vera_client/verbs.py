@@ -31,5 +31,5 @@ HELP: Final[dict[str, str]] = {
     "top": "Watch a worker: executors, queue, resources, last failures.",
     "drain": "Let running tasks end, take and start no others.",
     "resume": "Take and start tasks again.",
-    "reload": "Read the configuration again.",
+    "reload": "Read the configuration and the task modules again.",
 }

@@ -1,6 +1,6 @@
 """Who may come in: tokens read from files, or made once and kept in one, and what each is for.
 
-Tokens are held as digests: whoever reads this process's memory or a file of digests has no token.
+They are compared as digests, and a file of several may hold digests alone: who reads it has none.
 """
 
 import hashlib
@@ -76,6 +76,21 @@ def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
         if hmac.compare_digest(sent, one.digest):
             found = one
     return found
+
+
+def differences(old: Iterable[Credential] | None, new: Iterable[Credential] | None) -> list[str]:
+    """Return what is another now, in words that give no token away."""
+    before, after = ({one.name: one for one in some or ()} for some in (old, new))
+    said = [f"{name!r} is known no more" for name in before if name not in after]
+    for name, one in after.items():
+        known = before.get(name)
+        if known is None:
+            said.append(f"{name!r} is new, for {','.join(sorted(one.scopes))}")
+        elif known.digest != one.digest:
+            said.append(f"{name!r} is another one")
+        elif known.scopes != one.scopes:
+            said.append(f"{name!r} is for {','.join(sorted(one.scopes))}")
+    return said
 
 
 def is_loopback(name: str) -> bool:

@@ -69,6 +69,9 @@ class Dispatcher:
         self.scheduler = scheduler
         self.journal = journal
         self.drain_rate = DrainRate(clock.now())
+        pools = scheduler.pools.all
+        #: By pool, where there are several.
+        self._drain_rates = {p.name: DrainRate(clock.now()) for p in pools if len(pools) > 1}
         self._store = store
         self._metrics = metrics
         self._clock = clock
@@ -122,6 +125,11 @@ class Dispatcher:
     def retry_after(self) -> int:
         """Return the whole seconds after which one more refused client may try again."""
         return self.drain_rate.retry_after(self._clock.now())
+
+    def drain_rate_of(self, task: Task) -> DrainRate:
+        """Return how fast the line drains in which a task waits for an executor."""
+        pool = self.scheduler.waiting.line_of(task.function).pool
+        return self._drain_rates.get(pool, self.drain_rate)
 
     def post(self, event: ev.Event) -> None:
         """Let the scheduler know of `event`, and do all that follows from it."""
@@ -342,10 +350,13 @@ class Dispatcher:
             self.post(ev.Saved(effect, outcome))
 
     def _start(self, effect: fx.StartAttempt) -> None:
+        task = self._task(effect.task_id)
         self.drain_rate.note()
+        if self._drain_rates:
+            self.drain_rate_of(task).note()
         at = self._starts[effect.task_id] = self._clock.wall()
         self._store.start(effect, at, partial(self._started, effect))
-        self._note(_STARTED, self._task(effect.task_id), RUNNING, effect.attempt)
+        self._note(_STARTED, task, RUNNING, effect.attempt)
         reach(START_TOLD)
 
     def _started(self, effect: fx.StartAttempt, fault: StoreFault | None) -> None:

@@ -1,7 +1,8 @@
 """How fast the queue drains, and so when it is worth trying again.
 
 Would all who are sent away be told the same, they would come back together, and find one place. So
-they stand in a line: each is told when the place after those of all before it is free.
+they stand in a line: each is told when the place after those of all before it is free. Every other
+place is left to those who come unannounced: else they would take what was told to others.
 """
 
 import math
@@ -11,6 +12,8 @@ from typing import Final
 HALF_LIFE_S: Final = 10.0
 #: Nobody is sent away for longer, nor when nothing has been measured.
 MAX_RETRY_AFTER_S: Final = 60
+#: The part of the places that become free which those who were sent away are told of.
+TOLD: Final = 0.5
 
 
 class DrainRate:
@@ -39,7 +42,7 @@ class DrainRate:
         if rate <= 0:
             return MAX_RETRY_AFTER_S // 6
         last = now + MAX_RETRY_AFTER_S
-        self._line_ends = min(max(self._line_ends, now) + 1 / rate, last)
+        self._line_ends = min(max(self._line_ends, now) + 1 / rate / TOLD, last)
         return max(1, math.ceil(self._line_ends - now))
 
     def forget_line(self) -> None:

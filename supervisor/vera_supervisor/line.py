@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.priority_queue import PriorityQueue
+from vera_supervisor.turns import Turns
 from vera_worker.tasks import RANK, Priority
 
 
@@ -21,6 +22,9 @@ class Group(NamedTuple):
     reserves: bool
     #: Whether it needs an executor that has never had a task.
     choosy: bool
+    #: Who sent it, where that is known, and then its class: in each, clients take turns.
+    client: str | None = None
+    rank: int = 0
 
 
 class Line:
@@ -34,22 +38,44 @@ class Line:
         #: Whether the choosy ones wait until an executor is there that has never had a task.
         self.unused_awaited = False
         self._is_held = is_held
+        self._turns = Turns()
+        #: Those who sent tasks so far, and by class whose turn it is; nobody's where all is one's.
+        self._clients: set[str] = set()
+        self._turn: dict[int, str | None] = {}
 
     def push(self, live: LiveTask, arrived_at: float, group: Group | None) -> None:
         """Put a task behind those that arrived before; most are of no group."""
         rank = RANK[live.task.priority]
         live.key = live.place = self.queue.push(live, rank, arrived_at, self._known(group))
+        self.take_turns()
 
     def put_back(self, live: LiveTask, group: Group | None) -> None:
         """Put a task where it was last."""
         rank = RANK[live.task.priority]
         live.key = self.queue.put_back(live, rank, live.place, self._known(group))
+        self.take_turns()
 
     def remove(self, live: LiveTask, group: Group | None) -> None:
         """Take a task out, wherever in the line it is."""
         assert live.key is not None, live
         self.queue.remove(RANK[live.task.priority], live.key, self._known(group))
         live.key = None
+        self.take_turns()
+
+    def begin(self, client: str) -> None:
+        """An attempt of a task of that client begins."""
+        self._turns.begin(client)
+        self.take_turns()
+
+    def end(self, client: str) -> None:
+        """That attempt has ended."""
+        self._turns.end(client)
+        self.take_turns()
+
+    def take_turns(self) -> None:
+        """See whose turn it is now in each class, and let only those go; if there are several."""
+        if len(self._clients) > 1:
+            self.review()
 
     def await_unused(self, *, awaited: bool) -> None:
         """Have the choosy ones wait for an unused executor; or one has come."""
@@ -67,18 +93,36 @@ class Line:
 
     def review(self, function: str | None = None) -> None:
         """Close and open groups, as things stand now: all, or those of one function."""
+        if len(self._clients) > 1:
+            self._find_turns()
+            function = None
         for group in self.groups:
             if function is None or group.function == function:
                 self._open_or_close(group)
 
+    def _find_turns(self) -> None:
+        waiting: dict[int, set[str]] = {}
+        for group in self.groups:
+            if group.client is None or self._is_shut(group):
+                continue
+            if self.queue.length_of(group):
+                waiting.setdefault(group.rank, set()).add(group.client)
+        self._turn = {rank: self._turns.next(clients) for rank, clients in waiting.items()}
+
     def _known(self, group: Group | None) -> Group | None:
         if group is not None and group not in self.groups:
             self.groups.add(group)
+            if group.client is not None:
+                self._clients.add(group.client)
             self._open_or_close(group)
         return group
 
     def _open_or_close(self, group: Group) -> None:
-        if self._is_held(group) or (group.choosy and self.unused_awaited):
+        turn = None if group.client is None else self._turn.get(group.rank)
+        if self._is_shut(group) or (turn is not None and turn != group.client):
             self.queue.close(group)
         else:
             self.queue.open(group)
+
+    def _is_shut(self, group: Group) -> bool:
+        return self._is_held(group) or (group.choosy and self.unused_awaited)

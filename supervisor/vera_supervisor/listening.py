@@ -32,11 +32,15 @@ _FEWEST: Final = 16
 
 
 class CannotListen(VeraError):
-    """That address or path cannot be listened on; the message says what to do."""
+    """That address or path cannot be listened on now; the message says what to do."""
+
+
+class UnfitSocket(VeraError):
+    """A Unix socket there would be unsafe, or in the way; the user has to mend that."""
 
 
 def listen(config: Config) -> socket.socket:
-    """Return the listening socket; raise CannotListen where that would be unsafe or impossible."""
+    """Return the listening socket; raise CannotListen or UnfitSocket."""
     if config.server.unix_socket is not None:
         return _listen_on_path(Path(config.server.unix_socket), config.server.unix_socket_group)
     return _listen_on_port(config.server.host, config.server.port)
@@ -112,7 +116,7 @@ def _listen_on_path(path: Path, group: str | None) -> socket.socket:
             sock.listen(_BACKLOG)
             undo.pop_all()
     except KeyError as error:
-        raise CannotListen(f"server.unix_socket_group: there is no group {group!r}") from error
+        raise UnfitSocket(f"server.unix_socket_group: there is no group {group!r}") from error
     except OSError as error:
         reason = error.strerror or str(error)  # a path that is too long has no error number
         raise CannotListen(f"cannot listen on server.unix_socket {path}: {reason}") from error
@@ -122,7 +126,7 @@ def _listen_on_path(path: Path, group: str | None) -> socket.socket:
 def _check_directory(directory: Path) -> None:
     found = directory.stat()
     if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & _OTHERS_WRITE:
-        raise CannotListen(
+        raise UnfitSocket(
             f"the directory {directory} may be written by other users: put server.unix_socket "
             f"into one that belongs to the worker's user, or to root, alone"
         )
@@ -135,7 +139,7 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-        raise CannotListen(f"{path} is there and no socket of this user: move it away")
+        raise UnfitSocket(f"{path} is there and no socket of this user: move it away")
     with socket.socket(socket.AF_UNIX) as caller:
         if caller.connect_ex(str(path)) == 0:
             raise CannotListen(f"another worker listens on {path}: stop it, or use another path")

@@ -70,7 +70,7 @@ class PriorityQueue(Generic[T]):
         line.length -= 1
         self.length -= 1
         self.ready -= 1
-        rank = line.first(self._step_s)
+        rank = line.used[0] if len(line.used) == 1 else line.first(self._step_s)
         return line.take(rank, line.lanes[rank].head)
 
     def peek(self) -> T:
@@ -145,7 +145,10 @@ class PriorityQueue(Generic[T]):
         self.length += 1
         if not line.closed:
             self.ready += 1
-        return line.use(rank)
+        lane = line.lanes[rank]
+        if not lane.keys:
+            insort(line.used, rank)
+        return lane
 
     def _line(self, group: Hashable) -> "_Line[T]":
         line = self._groups.get(group)
@@ -178,13 +181,6 @@ class _Line(Generic[T]):
         self.used: list[int] = []
         self.length = 0
         self.closed = False
-
-    def use(self, rank: int) -> "_Lane[T]":
-        """Return the lane of a class, into which an item is to be put."""
-        lane = self.lanes[rank]
-        if not lane.keys:
-            insort(self.used, rank)
-        return lane
 
     def take(self, rank: int, index: int) -> T:
         """Take an item out of the lane of a class."""

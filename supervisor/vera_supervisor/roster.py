@@ -151,6 +151,8 @@ class Roster:
         called_for = max(0, waiting - len(self.idle)) + choosy - starting
         wanted = max(self.size.min_workers - alive, called_for)
         wanted = min(wanted, self.size.max_workers - self.count)
+        if self._failed_starts:  # one is enough to find out whether that is over
+            wanted = min(wanted, 1 - starting)
         return [self._launch(now) for _ in range(wanted)]
 
     def be_patient(self, until: float) -> None:

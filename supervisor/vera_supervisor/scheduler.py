@@ -185,6 +185,8 @@ class Scheduler:
     def step(self, event: ev.Event, now: float) -> list[Effect]:
         """Take in what happened at `now` and return what shall be done, in order."""
         effects = self._handlers[type(event)](event, now)
+        if type(event) is ev.Submitted:
+            return effects  # it is in no queue before it is stored
         held, pools = self.draining or self._recovery is not None, self.pools.all
         for pool in pools:
             if pool.queue.ready and pool.roster.idle and not held:
@@ -650,6 +652,7 @@ class Scheduler:
             need = live.need
             if live.expires_at <= now:
                 effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
+                pool.line.take_turns()
             elif need is not None and not self.waiting.reservations.fits(need):
                 self.waiting.hold_back(live)
             elif (slot := self._slot_for(live.task, pool)) is not None:

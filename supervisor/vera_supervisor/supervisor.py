@@ -15,9 +15,10 @@ import anyio.to_thread
 import msgspec
 
 from vera_supervisor import events as ev
+from vera_supervisor.access import differences
 from vera_supervisor.admission import Ceilings
 from vera_supervisor.api.app import create_app, methods_of
-from vera_supervisor.api.guard import Guard
+from vera_supervisor.api.guard import Guard, audit
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
@@ -25,7 +26,7 @@ from vera_supervisor.catalogue import Catalogue, Differences, memory_tiers
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.entrance import Entrance, entrance_of
+from vera_supervisor.entrance import Credentials, Entrance, entrance_of
 from vera_supervisor.feed import Feed
 from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
@@ -89,7 +90,8 @@ async def serve(config: Config, read: Callable[[], Config], ready_fd: int | None
     """Run a worker until SIGTERM or SIGINT; at SIGHUP it goes by what `read` then returns.
 
     `ready_fd`, if given, gets one JSON line `{"url": …}` once the worker takes tasks. Raises
-    CannotListen, ModuleLoadError, UnfitSchedule, StoreUnavailable, or one of entrance.UNFIT.
+    CannotListen, UnfitSocket, ModuleLoadError, UnfitSchedule, StoreUnavailable, or one of
+    entrance.UNFIT.
     """
     notifier = Notifier.from_environment(os.environ)
     listener = listen(config)
@@ -149,11 +151,12 @@ async def _serve(
             templates = timekeeper.templates(new, catalogue)
             # Whatever could fail has not: from here on all is taken up, with nobody in between.
             differences = services.catalogue.differences(catalogue)
+            tell_of_tokens(app.credentials, entrance.credentials)
             app.credentials, server.tls = entrance
             services.config, services.catalogue = new, catalogue
             timekeeper.obey(templates)
             logging.getLogger().setLevel(new.logging.level)
-            pool.adopt(code.launcher, code.outfits)
+            pool.adopt(code)
             scheduler.obey(policy(new, catalogue))
             dispatcher.post(ev.CodeReplaced())
             warn_of_unknown(catalogue)
@@ -196,6 +199,12 @@ async def _serve(
         journal.close()
         await server.close(HANG_UP_S)
         group.cancel_scope.cancel()
+
+
+def tell_of_tokens(old: Credentials, new: Credentials) -> None:
+    """Put down whose tokens a reload has changed."""
+    for said in differences(old, new):
+        audit.info("token %s", said)
 
 
 def guarded_app(services: Services, entrance: Entrance) -> Guard:
@@ -303,7 +312,7 @@ async def executors(
     dispatcher.attach(pool)
     try:
         async with code_of(config) as code:
-            pool.adopt(code.launcher, code.outfits)
+            pool.adopt(code)
         dispatcher.post(ev.TimePassed())  # the roster is short of its minimum: it launches
         yield pool, code.functions
     finally:

@@ -219,6 +219,8 @@ class Waiting:
         if live.need is not None:
             self.reservations.take(live.need)
         function = live.task.function
+        if live.task.client is not None:
+            self.line_of(function).begin(live.task.client)
         if function in self.max_concurrency:
             self._running[function] += 1
             if self._running[function] == self.max_concurrency[function]:
@@ -230,6 +232,8 @@ class Waiting:
             self.reservations.give_back(live.need)
             self._crowd(crowded=False)
         function = live.task.function
+        if live.task.client is not None:
+            self.line_of(function).end(live.task.client)
         if function in self.max_concurrency:
             self._running[function] -= 1
             if self._running[function] == self.max_concurrency[function] - 1:
@@ -287,9 +291,11 @@ class Waiting:
         function, reserves = live.task.function, live.need is not None
         limited = function in self.max_concurrency or self.is_unknown(function)
         choosy = function in self._alone
-        if not (limited or reserves or choosy):
+        client = live.task.client
+        if not (limited or reserves or choosy or client):
             return None
-        return Group(function if limited else None, reserves, choosy)
+        rank = RANK[live.task.priority] if client else 0
+        return Group(function if limited else None, reserves, choosy, client, rank)
 
     def _crowd(self, *, crowded: bool) -> None:
         if crowded != self.crowded:

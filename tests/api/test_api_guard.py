@@ -1,11 +1,14 @@
 """Who may come in, asked of the guard itself."""
 
+import asyncio
+import logging
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.fake_clock import FakeClock
 from vera_supervisor.access import credential, is_loopback
 from vera_supervisor.api.guard import Guard
 
@@ -142,3 +145,36 @@ def test_an_empty_token_never_opens() -> None:
 )
 def test_what_is_this_machine_alone(name: str, expected: bool) -> None:
     assert is_loopback(name) is expected
+
+
+def test_refused_strangers_fill_no_log_and_nobody_else_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def ignored(_: object) -> None:
+        pass
+
+    guard: Any = Guard(app, credentials=(credential(TOKEN),), allowed_hosts=(), now=clock.now)
+
+    def admin(*headers: tuple[bytes, bytes]) -> None:
+        scope = {"http_version": "1.1", "method": "POST", "path": "/admin/" + "x" * 1000}
+        asyncio.run(guard(scope | {"headers": [HOST, *headers]}, ignored, ignored))
+
+    with caplog.at_level(logging.INFO, "vera_supervisor.audit"):
+        for _ in range(100):
+            admin()
+        admin(bearer(TOKEN.encode()))
+        admin(bearer(TOKEN.encode()), (b"origin", b"http://evil"))
+        clock.pass_time(10)
+        admin()
+    path = f"POST '/admin/{'x' * 193}'"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} by nobody known from ?: 401",
+        f"{path} by token 'token' from ?: 200",
+        f"{path} by token 'token' from ?: 403",
+        f"{path} by nobody known from ?: 401, the last of 100 in a row",
+    ]

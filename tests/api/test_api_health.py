@@ -66,3 +66,23 @@ def test_the_verdict(changes: dict[str, Any], state: State, reason: str | None) 
         assert verdict.reasons == []
     else:
         assert verdict.reasons[0].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("failed_starts", "replaced", "state"),
+    [(0, True, State.HEALTHY), (0, False, State.UNHEALTHY), (3, True, State.UNHEALTHY)],
+)
+def test_executors_on_their_way_in_place_of_others_are_as_good_as_there(
+    failed_starts: int, replaced: bool, state: State
+) -> None:
+    pool = PoolSigns(
+        name="default", serving=0, min_workers=1, failed_starts=failed_starts, replaced=replaced
+    )
+    assert assess(structs.replace(WELL, pools=(pool,))).state is state
+
+
+def test_tasks_of_functions_that_are_gone_are_a_reason() -> None:
+    """U4: whoever looks at the worker's health is told."""
+    health = assess(structs.replace(WELL, unknown_functions={"resize": 3}))
+    assert health.state is State.DEGRADED
+    assert health.reasons == ["3 tasks wait for the function 'resize', which no task module offers"]

@@ -230,6 +230,17 @@ def test_functions_are_shown_with_their_limits(run: Run, fake: FakeWorker) -> No
     assert result.stdout.splitlines()[1:] == ["add(a, b)  Add.  timeout=5", "noop()"]
 
 
+def test_a_reload_says_what_it_has_changed(run: Run, fake: FakeWorker) -> None:
+    change = {"key": "queue.size", "old": 100, "new": 50}
+    functions = {"added": ["a", "b"], "removed": [], "changed": ["c"]}
+    fake.on("POST /admin/reload", {"changes": [change], "functions": functions})
+    assert run(fake.url, "reload").stdout.splitlines()[1:] == [
+        "  queue.size: 100 -> 50",
+        "  functions added: a, b",
+        "  functions changed: c",
+    ]
+
+
 @pytest.mark.parametrize("verb", ["drain", "resume", "reload"])
 def test_the_worker_is_told(run: Run, fake: FakeWorker, verb: str) -> None:
     fake.on(f"POST /admin/{verb}", {"changes": []})

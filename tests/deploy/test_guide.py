@@ -11,11 +11,10 @@ from tests.support.boxes import CHOSEN, ROOT, SystemdBox, box_tests, copy_checko
 from tests.support.engine import Engine
 
 BLOCKS = blocks(GUIDE.read_text())
-UNIT = "vera-worker.service"
 #: Who is root there has no sudo.
 _FIRST = 'set -e; sudo() { "$@"; }\n'
-#: The box has this machine's ports.
-_DROP_IN = "[Service]\nEnvironment=WORKER_PORT={port}\n"
+#: Others may keep this machine busy, whose ports and processors the box has.
+_CALM = "[Service]\nEnvironment=MAX_CPU_PERCENT=100 MAX_MEMORY_PERCENT=100\n"
 
 
 def of(place: str) -> list[Block]:
@@ -64,12 +63,17 @@ def test_with_systemd(place: str) -> None:
     try:
         box.boot()
         copy_checkout(box.root() / "srv" / "vera-worker")
-        drop_in = box.root() / "etc/systemd/system" / f"{UNIT}.d" / "port.conf"
-        drop_in.parent.mkdir(parents=True)
-        drop_in.write_text(_DROP_IN.format(port=ports[0]))
+        for unit, more in (
+            ("vera-worker", f"Environment=WORKER_PORT={ports[0]}\n"),
+            ("vera-worker@", ""),
+        ):
+            drop_in = box.root() / "etc/systemd/system" / f"{unit}.service.d" / "tests.conf"
+            drop_in.parent.mkdir(parents=True)
+            drop_in.write_text(_CALM + more)
+        first = f"{_FIRST}export VERA_URL=http://localhost:{ports[0]}\ncd /srv/vera-worker\n"
         for block in of(place):
             code = with_ports(block.code, ports)
-            printed = box.sh(f"{_FIRST}cd /srv/vera-worker\n{code}", timeout_s=600)
+            printed = box.sh(first + code, timeout_s=600)
             assert_fits(block, printed, ports)
     finally:
         box.down()

@@ -27,7 +27,7 @@ def submit(function, *args, wait):
     body = {"payload": {"function": function, "args": args}, "max_retries": 0}
     return http.post("/task/submit", params={"wait": wait}, json=body).raise_for_status().json()
 beside = submit("sleep", 20, wait=0)["task_id"]
-eaten = submit("balloon", 300, 1, 60, wait=240)
+eaten = submit("balloon", 60, 2, 60, wait=240)
 print(json.dumps({
     "cause": eaten["failure"]["cause"],
     "beside": http.get(f"/task/{beside}?wait=240").json()["status"],

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from vera_supervisor.access import (
+    Credential,
     Scope,
     UnfitToken,
     credential,
+    differences,
     digest,
     find,
     given_token,
@@ -108,6 +110,25 @@ def test_a_list_of_tokens_by_name_and_scope(tmp_path: Path) -> None:
     assert not ci.may(Scope.ADMIN)
     assert all(ops.may(scope) for scope in Scope)
     assert all(credential("x").may(scope) for scope in Scope)
+
+
+def test_what_a_reload_changes_is_told_without_a_token() -> None:
+    read, both = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.SUBMIT})
+    old = [Credential(name, digest(name.encode()), read) for name in ("a", "b", "c", "d")]
+    new = [
+        old[0],
+        Credential("b", digest(b"n3w"), read),
+        Credential("c", old[2].digest, both),
+        Credential("e", digest(b"e"), both),
+    ]
+    assert differences(old, new) == [
+        "'d' is known no more",
+        "'b' is another one",
+        "'c' is for read,submit",
+        "'e' is new, for read,submit",
+    ]
+    assert differences(old, old) == []
+    assert differences(None, None) == []
 
 
 @pytest.mark.parametrize(

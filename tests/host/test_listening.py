@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from vera_supervisor.config import Config, Executor, Server
-from vera_supervisor.listening import CannotListen, leave, listen, most_connections, url_of
+from vera_supervisor.listening import (
+    CannotListen,
+    UnfitSocket,
+    leave,
+    listen,
+    most_connections,
+    url_of,
+)
 
 
 def at(path: Path, group: str | None = None) -> Config:
@@ -35,7 +42,7 @@ def mode(path: Path) -> int:
 
 
 def refusal(config: Config) -> str:
-    with pytest.raises(CannotListen) as refused:
+    with pytest.raises((CannotListen, UnfitSocket)) as refused:
         listen(config)
     assert "\n" not in str(refused.value)
     return str(refused.value)

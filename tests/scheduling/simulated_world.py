@@ -42,6 +42,8 @@ class SimExecutor(msgspec.Struct):
     slot_id: int
     pool: str = DEFAULT_POOL
     seat: int = 0
+    #: Of the code that it runs.
+    generation: int = 0
     ready: bool = False
     task: Task | None = None
     attempt: int = 0
@@ -62,6 +64,8 @@ class World:
         self.wall_offset = 1.0e9
         self.policy = make_policy(**policy)
         self.scheduler = Scheduler(self.policy, Random(seed))
+        #: How many times the code was replaced.
+        self.generation = 0
         #: How many times the worker was started anew.
         self.crashes = 0
         #: All effects in order: what a run is compared by.
@@ -86,6 +90,8 @@ class World:
         self.capacity = Capacity()
         #: What was taken of each resource after the last step.
         self.reserved: dict[str, float] = {}
+        #: How many attempts ran after it, by the functions for which that is limited.
+        self.attempts_running: dict[str, int] = {}
 
     # Steps.
 
@@ -136,6 +142,17 @@ class World:
         """The worker may use more, or less, than before."""
         self.capacity = Capacity(**capacity)
         self.tell(ev.CapacitySeen(self.capacity))
+
+    def reload(self, **changes: Any) -> None:
+        """New code is there, and with it what the policy says of functions."""
+        self.policy = msgspec.structs.replace(self.policy, **changes)
+        self.generation += 1
+        self.scheduler.obey(self.policy)
+        self.tell(ev.CodeReplaced())
+
+    def is_offered(self, function: str) -> bool:
+        """Return whether executors offer that function."""
+        return self.policy.functions is None or function in self.policy.functions
 
     def fail(self, *, although_done: bool) -> None:
         """The store says that it could not carry out its oldest write."""
@@ -234,7 +251,7 @@ class World:
             case fx.Launch():
                 assert effect.slot_id not in self.executors
                 assert not self.scheduler.stopping
-                new = SimExecutor(effect.slot_id, effect.pool, effect.seat)
+                new = SimExecutor(effect.slot_id, effect.pool, effect.seat, self.generation)
                 others = [e for e in self.executors.values() if e.pool == effect.pool]
                 taken = {e.seat for e in others if self.scheduler.slots.get(e.slot_id)}
                 assert new.seat not in taken, "an executor has its seat to itself"
@@ -277,6 +294,9 @@ class World:
         executor, task = self.executors[effect.slot_id], effect.task
         assert executor.ready, "an executor that is not ready gets nothing"
         assert executor.pool == self.pool_of(task), "it runs in its own pool"
+        if task.function != ONCE:  # that may have begun to be stored before
+            assert executor.generation == self.generation, "new tasks get new code"
+            assert self.is_offered(task.function)
         assert executor.task is None, "one task at a time"
         assert not executor.killed
         assert not executor.asked_to_leave
@@ -350,12 +370,14 @@ class World:
                 function = lives[other].task.function
                 if self.pool_of(lives[other].task) != self.pool_of(live.task):
                     continue  # no pool waits for another one
-                if function in self.policy.max_concurrency:
+                if function in self.policy.max_concurrency or not self.is_offered(function):
                     continue
                 if lives[other].need and not live.need:
                     continue  # it may not fit; among those that reserve, nobody goes past another
                 if function in alone and live.task.function not in alone:
                     continue  # it waits for an executor of its own
+                if lives[other].task.client not in (None, live.task.client):
+                    continue  # clients take turns
                 if lives[other].need and live.task.function in alone:
                     continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
@@ -371,11 +393,14 @@ class World:
                 for live in lives
                 if live.task.function == function and live.status is Status.RUNNING
             ]
-            assert len(running) <= most, "more attempts of a function than it may have"
+            before = self.attempts_running.get(function, 0)
+            assert len(running) <= max(most, before), "more attempts of it than there may be"
+            self.attempts_running[function] = len(running)
             group = Group(function, reserves=False, choosy=False)
             line = self.scheduler.waiting.line_of(function)
             closed, known = line.queue.is_closed(group), group in line.groups
-            assert closed == (known and len(running) == most), "held back exactly at its limit"
+            held = len(running) >= most or not self.is_offered(function)
+            assert closed == (known and held), "held back exactly at its limit"
         self._check_reservations(lives)
         for pool in self.scheduler.pools:
             queued = [
@@ -408,6 +433,7 @@ class World:
                 live.slot_id is not None,
                 live.added and task_id in self.scheduler.waiting.dependencies,
                 task_id in self.scheduler.waiting.oversized,
+                task_id in self.scheduler.waiting.parked,
                 live.status in TERMINAL,
             ]
             if self.scheduler.recovering:

@@ -59,14 +59,14 @@ def test_each_who_is_sent_away_is_told_of_the_place_after_that_of_the_one_before
     drain = DrainRate(0.0)
     drain.note(100)  # ten a second
     told = [drain.retry_after(10.0) for _ in range(1000)]
-    assert [told[ahead] for ahead in (0, 8, 10, 98)] == [1, 1, 2, 10]
+    assert [told[ahead] for ahead in (0, 4, 5, 49)] == [1, 1, 2, 10]
     assert told[-1] == MAX_RETRY_AFTER_S
 
 
 def test_the_line_moves_on_and_is_forgotten_when_there_is_room_for_all() -> None:
     drain = DrainRate(0.0)
     drain.note(100)
-    for _ in range(100):
+    for _ in range(50):
         drain.retry_after(10.0)
     drain.note(50)
     assert drain.retry_after(15.0) == 6

@@ -188,7 +188,7 @@ def test_those_that_fail_together_slow_the_start_once() -> None:
         roster.lost(slot, 0.0)
     assert roster.failed_starts == 4
     assert roster.next_deadline() == pytest.approx(FIRST_START_DELAY_S)
-    assert len(roster.grow(0, roster.next_deadline())) == 4
+    assert len(roster.grow(0, roster.next_deadline())) == 1
 
 
 def test_a_busy_one_never_leaves() -> None:

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: every accepted task ends exactly once."""
+"""Whatever happens, in whatever order: every accepted task ends exactly once (D7)."""
 
 import math
 from typing import Any, TypeVar
@@ -31,6 +31,9 @@ from vera_worker.lifecycle import TERMINAL
 from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority, Used
 
 T = TypeVar("T")
+
+#: All that there are, unless a reload has taken one away.
+FUNCTIONS = frozenset({"work", "slow", ONCE, ALONE, INFER, TRAIN})
 
 #: Which of those there are.
 PICKS = st.integers(0, 1000)
@@ -87,6 +90,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 "max_retries": st.integers(0, 2),
                 "retry_delay_s": st.sampled_from((0.0, 0.5, 3.0)),
                 "requirements": st.sampled_from((None, None, *NEEDS)),
+                "client": st.sampled_from((None, None, "a", "b", "c")),
             }
         ),
         delay_s=st.sampled_from((0.0, 0.0, 0.0, 1.0, 20.0)),
@@ -220,6 +224,13 @@ class SchedulerMachine(RuleBasedStateMachine):
         for _ in range(times):
             self.next_good_thing()
 
+    @rule(
+        gone=st.sampled_from(((), (), ("work",), ("slow", ONCE), (INFER,))),
+        most=st.sampled_from(({"slow": 1, TRAIN: 1}, {"work": 2}, {"slow": 3, INFER: 1})),
+    )
+    def reload(self, gone: tuple[str, ...], most: dict[str, int]) -> None:
+        self.world.reload(functions=FUNCTIONS.difference(gone), max_concurrency=most)
+
     @rule(max_workers=st.integers(1, 3))
     def resize(self, max_workers: int) -> None:
         size = self.world.policy.pools[DEFAULT_POOL].size
@@ -236,6 +247,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             return
         world = self.world
         world.tell(ev.ResumeAsked())
+        world.reload(functions=FUNCTIONS)
         world.resize(cpu_cores=2.0, memory_mb=700.0, gpus=1)
         for _ in range(2000):
             if not (world.scheduler.live or world.writes):

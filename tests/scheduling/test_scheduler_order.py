@@ -1,4 +1,4 @@
-"""Who starts first."""
+"""Who starts first (H8, O3)."""
 
 from random import Random
 

@@ -18,6 +18,7 @@ DECIDING = [
             "admission",
             "reservations",
             "habits",
+            "turns",
             "waiting",
             "recovery",
             "dependencies",

@@ -1,4 +1,4 @@
-"""However many urgent tasks come, a lowly one waits for a bounded number of them."""
+"""However many urgent tasks come, a lowly one waits for a bounded number of them (O2)."""
 
 from random import Random
 

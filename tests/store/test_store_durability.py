@@ -1,4 +1,4 @@
-"""What a writer was told is on the disk, whatever happens to it at whichever moment."""
+"""What a writer was told is on the disk, whatever happens to it at whichever moment (D2, D3)."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ pytestmark = needs_strace
 
 _CALL: Final = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(?:\(| resumed)")
 #: Calls on files that one run makes: more than there are, so that a sweep goes through all.
-_ALL: Final = 90
+_ALL: Final = 130
 
 
 def sweep(call: str, *few: int) -> list[ParameterSet]:

@@ -1,4 +1,4 @@
-"""A store belongs to one worker and to one user."""
+"""A store belongs to one worker and to one user (U6)."""
 
 import asyncio
 import os

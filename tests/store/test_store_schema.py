@@ -4,6 +4,7 @@ A golden database is a dump of what its version wrote. Those of released version
 """
 
 import asyncio
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -25,6 +26,14 @@ from vera_supervisor.store.url import database_path
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
 
+MIGRATIONS = Path(migrations.__file__).parent
+#: SHA-256 of each migration and of its golden database: there are databases out there that look so.
+RELEASED = {
+    "0001_tasks.sql": (
+        "cec845651a9fe274e685bab22124d38c5404ce7952502df2d264621de0120b1f",
+        "ba0b0397fb3a969ce9ee392e96ab2bc96261ede6c2e8c9fafa250646d97b8250",
+    ),
+}
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.sql"))
 
 
@@ -59,7 +68,14 @@ def test_a_database_of_every_version_so_far_keeps_its_tasks(tmp_path: Path, scri
 
 
 def test_todays_schema_has_a_golden_database() -> None:
-    assert len(GOLDEN) == len(list(Path(migrations.__file__).parent.glob("*.sql")))
+    assert [script.name for script in GOLDEN] == sorted(m.name for m in MIGRATIONS.glob("*.sql"))
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_what_was_released_never_changes(name: str) -> None:
+    files = (MIGRATIONS / name, GOLDEN[0].with_name(name))
+    sums = tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    assert sums == RELEASED[name], "a change of the schema is a migration of its own"
 
 
 def test_a_newer_database_is_refused(tmp_path: Path) -> None:

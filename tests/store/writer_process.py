@@ -2,7 +2,8 @@
 
 Arguments: the database, how many tasks, how many at a time, and SQLite's `synchronous`. Each task
 is added ("added <id>"), and every second one is finished ("ended <id>"). What the store refuses is
-told again when the store says that it can write.
+told again when the store says that it can write. The log is brought into the database every few
+commits, so that faults meet that as well.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Any
 from tests.fakes.makers import make_task
 from vera_supervisor.effects import AddTask, FinishTask
 from vera_supervisor.store.protocol import StoreFault, StoreUnavailable
-from vera_supervisor.store.sqlite import database
+from vera_supervisor.store.sqlite import database, writer
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_worker.lifecycle import Status
 
@@ -24,6 +25,7 @@ NOW = 1.0e9
 #: Exit codes: the store would not open; it would not write for too long.
 NOT_OPENED, GIVEN_UP = 2, 3
 _PATIENCE = 60
+_CHECKPOINT_BYTES = 16 * 1024
 _PAUSE_S = 0.05
 
 
@@ -89,4 +91,5 @@ if __name__ == "__main__":
     _, file, tasks, at_a_time, synchronous = sys.argv
     if synchronous != "as it is":
         database.connect = connecting(synchronous)
+    writer._CHECKPOINT_BYTES = _CHECKPOINT_BYTES
     asyncio.run(main(Path(file), int(tasks), int(at_a_time)))

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.support.patience import until, until_status
 from tests.support.worker_process import WorkerProcess
 
@@ -42,3 +44,13 @@ def test_without_a_minimum_the_first_task_starts_the_first_executor(tmp_path: Pa
         assert node.submit("noop", wait=60)["status"] == "completed"
         until(lambda: sum(executors(node).values()) == 0)
         assert node.submit("noop", wait=60)["status"] == "completed"
+
+
+def test_an_idle_executor_holds_little_memory(tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, modules="vera_executor.demo", **SCALING) as node:
+        assert node.submit("noop", wait=60)["status"] == "completed"
+        servers = psutil.Process(node.process.pid).children()
+        executors = [process for server in servers for process in server.children()]
+        held = [process.memory_full_info().pss for process in executors]
+        assert held
+        assert max(held) <= 20 * 2**20

@@ -83,6 +83,7 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     site.write(NEW)
     assert site.run("version") == "old", "nothing is taken up before it is asked for"
     answer = site.reload().json()
+    assert site.worker.client.get("/health/ready").status_code == 200, "others are on their way"
     assert answer["functions"] == {"added": ["another"], "removed": [], "changed": []}
     assert site.run("version") == "new code"
     assert site.run("another", 3) == 3
@@ -222,3 +223,15 @@ def test_a_worker_whose_module_is_never_imported_does_not_start(tmp_path: Path) 
         )
     assert failed.value.status == 2
     assert "task module 'stuck' cannot be loaded" in failed.value.log
+
+
+def test_a_worker_that_stops_ends_all_generations_once(tmp_path: Path) -> None:
+    site = Deployment(tmp_path, VERA_SERVER__DRAIN_TIMEOUT="0.1")
+    with site.worker:
+        site.start_waiting()
+        site.write(NEW)
+        assert site.reload().status_code == 200
+        site.start_waiting()
+        assert site.worker.terminate() == 0
+        assert alive(site.worker.survivors()) == []
+        assert "Traceback" not in site.worker.log.read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patience import start_sleeping, until_status
+from tests.support.patience import start_sleeping, until, until_status
 from tests.support.processes import alive, executors, fork_server, slack_s
 from tests.support.worker_process import WorkerFailedError, WorkerProcess, worker
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
@@ -24,12 +24,42 @@ def test_what_ended_is_there_after_a_restart(tmp_path: Path, number: signal.Sign
     with worker(tmp_path, **DURABLE) as node:
         ended = node.submit("echo", 20, 22, wait=30)
         assert ended["status"] == "completed"
+        assert submit_named(node, 1) == 202
         node.process.send_signal(number)
         node.process.wait(20)
     with worker(tmp_path, **DURABLE) as node:
         assert node.record(ended["task_id"]) == ended
+        assert submit_named(node, 1) == 200, "it is the same task"
+        assert submit_named(node, 2) == 409, "it is another one of that id"
         assert node.client.get("/metrics/prometheus").text.count("store_commit_seconds_bucket")
     assert (tmp_path / "var" / "tasks.db").exists()
+
+
+def submit_named(node: WorkerProcess, argument: int) -> int:
+    """Submit a task whose id the client has chosen; return the status of the answer."""
+    body = {"task_id": "named", "payload": {"function": "echo", "args": [argument]}}
+    return node.client.post("/task/submit", json=body).status_code
+
+
+def test_a_stop_that_is_hurried_loses_nothing(tmp_path: Path) -> None:
+    """C4: the second signal ends it at once; what ran and what waited is taken up again."""
+    with worker(tmp_path, **DURABLE) as node:
+        running = node.submit("return_late", 600)["task_id"]
+        until_status(node, running, "running")
+        waiting = node.submit("echo", 7)["task_id"]
+        node.process.send_signal(signal.SIGTERM)
+        until(lambda: node.client.get("/health/ready").status_code == 503)  # the first is heard
+        started = time.monotonic()
+        assert node.terminate() == 0
+        assert time.monotonic() - started < 2.0 + slack_s()
+        log = node.log.read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+    with worker(tmp_path, **DURABLE) as node:
+        until_status(node, running, "running")
+        assert node.record(waiting)["status"] == "queued"
+        node.client.delete(f"/task/{running}").raise_for_status()
+        assert node.record(waiting, wait=30)["result"]["args"] == [7]
 
 
 def test_a_second_worker_on_the_same_file_is_one_sentence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real program reads its configuration again: all of it takes effect, or nothing."""
+"""The real program reads its configuration again: all of it takes effect, or nothing (U3)."""
 
 import signal
 from collections.abc import Iterator

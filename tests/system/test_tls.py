@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -9,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.http_answers import connect
+from tests.support.patience import until
+from tests.support.processes import eventually, slack_s
 from tests.support.tls_files import TlsFiles, tls_files
 from tests.support.worker_process import WorkerFailedError, WorkerProcess
 from vera_client import Client, WorkerUnreachable, tls_context
@@ -100,6 +104,35 @@ def test_a_client_must_show_a_certificate_where_authorities_are_named(
         assert verb("health", "--cert", "no-such-file") == 2
         assert node.terminate() == 0
         assert "Traceback" not in node.log.read_text()
+
+
+def test_a_stop_waits_for_no_client(tmp_path: Path, files: TlsFiles) -> None:
+    """C1 with TLS: idle, waiting, stalled in a body, and never agreed on TLS."""
+    trust = tls_context(files.authority)
+    drain = {"VERA_SERVER__DRAIN_TIMEOUT": "1", "MAX_WORKERS": "1"}
+    with WorkerProcess(tmp_path, **settings(files), **drain) as node, ExitStack() as stack:
+        client = stack.enter_context(httpx.Client(base_url=node.url, verify=trust, trust_env=False))
+        client.headers["authorization"] = "Bearer s3cret"
+        stubborn = {"payload": {"function": "return_late", "args": [600]}}
+        running = client.post("/task/submit", json=stubborn).json()["task_id"]
+        until(lambda: client.get(f"/task/{running}").json()["status"] == "running")
+        stack.enter_context(connect(node.url))  # says nothing
+        for sent in (
+            b"",
+            b"GET /task/%b?wait=300 HTTP/1.1\r\n" % running.encode(),
+            b"POST /task/submit HTTP/1.1\r\nContent-Length: 99\r\n",
+        ):
+            plain = stack.enter_context(connect(node.url))
+            secured = trust.wrap_socket(plain, server_hostname="localhost")
+            stack.enter_context(secured)
+            secured.sendall(sent + b"Host: x\r\nAuthorization: Bearer s3cret\r\n\r\n" * bool(sent))
+        started = time.monotonic()
+        assert node.terminate() == 0
+        assert 1.0 <= time.monotonic() - started < 1.0 + 2.0 + slack_s()
+        eventually(lambda: not node.survivors(), slack_s(), "nothing left behind")
+        log = node.log.read_text()
+    assert "Traceback" not in log
+    assert "ERROR" not in log
 
 
 def test_a_fault_of_the_files_is_one_line_and_no_start(tmp_path: Path, files: TlsFiles) -> None:

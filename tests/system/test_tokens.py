@@ -45,6 +45,8 @@ def test_scopes_rotation_and_the_audit_log(tmp_path: Path) -> None:
     assert lines == [
         "POST '/admin/drain' by token 'eyes' from 127.0.0.1: 403",
         "POST '/admin/reload' by token 'ops' from 127.0.0.1: 422",
+        "token 'eyes' is known no more",
+        "token 'ci' is another one",
         "POST '/admin/reload' by token 'ops' from 127.0.0.1: 200",
         "POST '/admin/drain' by nobody known from 127.0.0.1: 401",
     ]

@@ -60,8 +60,19 @@ def resume(target: Target) -> None:
 @click.command(name="reload", cls=ClientCommand)
 @on_worker
 def reload(target: Target) -> None:
-    """Read the configuration again: all of it, or nothing if it has a fault."""
-    _admin(target, "reload", "reloaded: the configuration in force is the one in the file")
+    """Read configuration and task modules again: all of it, or nothing if there is a fault."""
+    with target.client() as worker:
+        answer = worker.fetch(calls.admin("reload"))
+        said = calls.admin("reload").read(answer)
+    if target.as_json:
+        screen.print_answer(answer)
+        return
+    click.echo("reloaded: configuration and code are as the files have them")
+    for change in said.get("changes", []):
+        click.echo(f"  {change['key']}: {change['old']} -> {change['new']}")
+    for verb, names in said.get("functions", {}).items():
+        if names:
+            click.echo(f"  functions {verb}: {', '.join(names)}")
 
 
 def _admin(target: Target, verb: str, done: str) -> None:

@@ -14,6 +14,9 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 
 from vera_supervisor import access
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
+from vera_supervisor.api.sender import SENDER
+from vera_supervisor.clock import SystemClock
+from vera_supervisor.logs import Seldom
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
@@ -29,6 +32,13 @@ audit = logging.getLogger("vera_supervisor.audit")
 #: A Host header: a name, and maybe a port.
 _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE)
 
+#: Who sent a request, where no token says so.
+_ANYONE: Final = "anyone on this machine"
+_NOBODY: Final = "nobody known"
+_STRANGERS: Final = (_ANYONE, _NOBODY)
+#: Characters of a path that are put down.
+_LONGEST_PATH: Final = 200
+
 _Headers: TypeAlias = dict[bytes, list[bytes]]
 
 
@@ -43,12 +53,15 @@ class Guard:
         allowed_hosts: Iterable[str],
         open_metrics: bool = False,
         methods_of: Callable[[str], Iterable[str]] = lambda _: METHODS,
+        now: Callable[[], float] = SystemClock.now,
     ) -> None:
         self._app = app
         #: What the route of a path takes; nothing where there is none.
         self._methods_of = methods_of
         #: Whom to let in; None: everybody on this machine. A reload puts others here.
         self.credentials = credentials
+        self._now = now
+        self._refused = Seldom()
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._open_paths = OPEN_PATHS + (METRICS_PATHS if open_metrics else ())
 
@@ -58,34 +71,39 @@ class Guard:
         """Serve one request."""
         problem = self.fault(scope)
         if scope_of(scope) is access.Scope.ADMIN:
-            send = self._audited(scope, send)
+            send = self._audited(scope, send, problem)
         if problem is None:
             await self._app(scope, receive, send)
         else:
             await _refuse(problem, send)
 
-    def _audited(self, scope: Any, send: ASGISendCallable) -> ASGISendCallable:
+    def _audited(
+        self, scope: Any, send: ASGISendCallable, problem: Problem | None
+    ) -> ASGISendCallable:
         """Have the answer to a request that rules the worker put down in the log."""
-        who = self._who(scope)
+        who, count = self._who(scope), 1
+        if problem is not None and who in _STRANGERS:
+            # Whoever may not even come in must not be able to fill the disk with lines.
+            count = self._refused.due(self._now())
         address = (scope.get("client") or ("?",))[0]
 
         async def audited(event: Any) -> None:
             if event["type"] == "http.response.start":
-                name = "nobody known" if who is None else who
                 audit.info(
-                    "%s %a by %s from %s: %d",
-                    scope["method"], scope["path"], name, address, event["status"],
+                    "%s %a by %s from %s: %d%s",
+                    scope["method"], scope["path"][:_LONGEST_PATH], who, address, event["status"],
+                    f", the last of {count} in a row" if count > 1 else "",
                 )  # fmt: skip
             await send(event)
 
-        return audited
+        return audited if count else send
 
-    def _who(self, scope: Any) -> str | None:
+    def _who(self, scope: Any) -> str:
         if self.credentials is None:
-            return "anyone on this machine"
+            return _ANYONE
         sent = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
         found = access.find(_token_in(sent), self.credentials)
-        return None if found is None else f"token {found.name!r}"
+        return _NOBODY if found is None else f"token {found.name!r}"
 
     def fault(self, scope: Any) -> Problem | None:
         """Return why a request may not come in, or None."""
@@ -124,6 +142,7 @@ class Guard:
         if found is None:
             detail = "send Authorization: Bearer <token>; the worker's log says where it is"
             return Problem(401, detail, headers={"www-authenticate": "Bearer"})
+        SENDER.set(found.name if len(self.credentials) > 1 else None)
         needed = scope_of(scope)
         if not found.may(needed):
             return Problem(403, f"this needs a token with the scope {needed.value!r}")

@@ -44,7 +44,8 @@ def _starts_in(outlook: Outlook, submission: ev.Submitted, services: Services) -
         case Blocked.DELAY:
             return submission.delay_s
         case Blocked.EXECUTORS if outlook.position is not None:
-            rate = services.dispatcher.drain_rate.per_second(services.clock.now())
+            drain_rate = services.dispatcher.drain_rate_of(submission.task)
+            rate = drain_rate.per_second(services.clock.now())
             return outlook.position / rate if rate > 0 else None
         case _:
             return None

@@ -19,6 +19,7 @@ from vera_supervisor.api.schemas import (
     decoded,
     refuse_twin_keys,
 )
+from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
 from vera_supervisor.catalogue import Function
 from vera_worker.task_ids import new_id
@@ -125,6 +126,7 @@ def make_task(submission: Submission, services: Services) -> Task:
         requirements=submission.requirements,
         tags=tuple(submission.tags),
         metadata=None if metadata is None else bytes(submission.metadata),
+        client=SENDER.get(),
         digest=_digest(submission) if submission.task_id else b"",
     )
 

@@ -10,7 +10,7 @@ import click
 
 from vera_supervisor import entrance, logs
 from vera_supervisor.config import KEYS, ConfigError, load
-from vera_supervisor.listening import CannotListen
+from vera_supervisor.listening import CannotListen, UnfitSocket
 from vera_supervisor.pool import trial
 from vera_supervisor.staffing import UnfitPool
 from vera_supervisor.store.protocol import StoreUnavailable
@@ -21,7 +21,11 @@ from vera_worker import process_tree
 _WRONG_CONFIGURATION: Final = 2
 _NOT_NOW: Final = 1
 #: What the user has to mend: the service manager does not try that again.
-_UNFIT: Final = (StoreUnavailable, UnfitPool, UnfitSchedule, *trial.UNFIT, *entrance.UNFIT)
+_UNFIT: Final = (
+    *(StoreUnavailable, UnfitPool, UnfitSchedule, UnfitSocket),
+    *trial.UNFIT,
+    *entrance.UNFIT,
+)
 
 
 @click.command

@@ -163,8 +163,10 @@ class Launcher:
                 self._sweep_up_after_the_server(dead)
 
     def close(self) -> None:
-        """Kill all executors with all that they started, and end the fork server."""
+        """Kill all executors with all that they started, and end the fork servers; once."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
         for server in self._servers.values():
             server.stop()  # not under the lock, which is held while a module is imported

@@ -26,8 +26,9 @@ from vera_supervisor.host.processes import cpu_seconds
 from vera_supervisor.pool.executor import Executor
 from vera_supervisor.pool.exits import explain
 from vera_supervisor.pool.fork_servers import end_tracker
+from vera_supervisor.pool.generations import Generation, Generations
 from vera_supervisor.pool.launch import Launcher
-from vera_supervisor.pool.outfits import Outfit
+from vera_supervisor.pool.trial import Candidate
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import ANSWER_RECEIVED, TASK_SENT, reach
@@ -50,18 +51,6 @@ _CAUSES_OF_A_CHILD: Final = {
 Post = Callable[[Event], None]
 
 
-class Generation:
-    """The executors that run one state of the task modules' code."""
-
-    def __init__(self, number: int, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
-        self.number = number
-        self.launcher = launcher
-        #: By pool.
-        self.outfits = outfits
-        #: How many executors of it there are, or are being started.
-        self.executors = 0
-
-
 class Pool:
     """The executor processes by slot. All methods return at once; `post` hears of the rest.
 
@@ -77,9 +66,6 @@ class Pool:
         on_start: Callable[[str, float], None] = lambda _pool, _seconds: None,
     ) -> None:
         self._post = post
-        #: The one that new executors are of.
-        self._generation: Generation
-        self._adopted = 0
         self._on_start = on_start
         self._max_frame_bytes = max_result_bytes + wire.ENVELOPE_BYTES
         self._max_output_bytes = max_output_bytes
@@ -91,17 +77,11 @@ class Pool:
         #: Whether the memory of tasks is being looked at.
         self._watching = False
         self._jobs: set[asyncio.Task[None]] = set()
-        #: Those that are not closed.
-        self._generations: list[Generation] = []
+        self._generations = Generations(lambda launcher: self._do(_in_thread(launcher.close)))
 
-    def adopt(self, launcher: Launcher, outfits: Mapping[str, Outfit]) -> None:
-        """Have all new executors started by `launcher`; the one before goes with its last one."""
-        before = self._generations[-1:]
-        self._adopted += 1
-        self._generation = Generation(self._adopted, launcher, outfits)
-        self._generations.append(self._generation)
-        for generation in before:
-            self._close_if_unused(generation)
+    def adopt(self, code: Candidate) -> None:
+        """Have all new executors run `code`; those that there are go when they have no task."""
+        self._generations.adopt(code)
 
     def pids(self) -> list[int]:
         """Return the process ids of the executors that run."""
@@ -116,9 +96,7 @@ class Pool:
 
     def launch(self, effect: Launch) -> None:
         """Start an executor for a slot."""
-        generation = self._generation
-        generation.executors += 1
-        self._do(self._launch(effect, generation))
+        self._do(self._launch(effect, self._generations.begin()))
 
     def assign(self, effect: Assign) -> None:
         """Send a task to the executor of a slot."""
@@ -194,18 +172,11 @@ class Pool:
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
 
-    def _close_if_unused(self, generation: Generation) -> None:
-        if generation is not self._generation and not generation.executors:
-            self._generations.remove(generation)
-            self._do(_in_thread(generation.launcher.close))
-            log.info("generation %d of the task modules is gone", generation.number)
-
     async def _launch(self, effect: Launch, generation: Generation) -> None:
         try:
             await self._live(effect, generation)
         finally:
-            generation.executors -= 1
-            self._close_if_unused(generation)
+            self._generations.end(generation)
 
     async def _live(self, effect: Launch, generation: Generation) -> None:
         """Start an executor, and be there for it until it has ended."""
@@ -232,7 +203,7 @@ class Pool:
         self._executors[slot_id] = executor
         await executor.connect(
             self._max_frame_bytes,
-            partial(self._heard, effect, executor),
+            partial(self._heard, effect, generation, executor),
             partial(self._broken, slot_id),
             partial(self._unlinked, slot_id),
         )
@@ -302,7 +273,13 @@ class Pool:
             self._exceeded(executor.limited, executor.memory.killed())
             executor.limited = None
 
-    def _heard(self, launch: Launch, executor: Executor, message: wire.FromExecutor) -> None:
+    def _heard(
+        self,
+        launch: Launch,
+        generation: Generation,
+        executor: Executor,
+        message: wire.FromExecutor,
+    ) -> None:
         slot_id = launch.slot_id
         match message:
             case wire.Returned():
@@ -351,6 +328,7 @@ class Pool:
                     launch.pool,
                     took_s * _MS,
                 )
+                generation.compare(message.functions)
                 self._post(ExecutorReady(slot_id))
             case wire.LoadFailed():
                 error = ModuleLoadError(message.module, message.reason, message.traceback)

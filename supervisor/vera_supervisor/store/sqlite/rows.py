@@ -196,6 +196,7 @@ def task_of(row: Row, parts: Mapping[int, bytes]) -> Task:
         tags=() if tags is None else _decode_tags(tags),
         metadata=more.metadata,
         retry_of=more.retry_of,
+        client=more.client,
         digest=more.digest,
     )
 

@@ -231,6 +231,7 @@ class Writer:
         try:
             self._shrink()
             if self._logged >= _CHECKPOINT_BYTES and self._fault is None:
+                reach(CHECKPOINT_BEGUN)
                 self._database.checkpoint()
                 self._logged = 0
         except Exception as error:  # noqa: BLE001 - whatever it is, the connection is in doubt
