@@ -52,6 +52,9 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except BaseException as error:  # a module that calls sys.exit() is at fault as well
         reason = f"{type(error).__name__}: {telling.message(error)}"
+        where = telling.place(error, _OUR_FRAMES)
+        if where:
+            reason += f" ({where})"
         raise ModuleLoadError(name, reason, telling.traceback(error, _OUR_FRAMES)) from error
 
 

@@ -17,6 +17,16 @@ def message(error: BaseException) -> str:
     return _clip(text)
 
 
+def place(error: BaseException, ours: Collection[str]) -> str:
+    """Return where the error comes from, as "file:line"; "" where that is in modules of `ours`."""
+    found, below = "", error.__traceback__
+    while below is not None:
+        if below.tb_frame.f_globals.get("__name__") not in ours:
+            found = f"{below.tb_frame.f_code.co_filename}:{below.tb_lineno}"
+        below = below.tb_next
+    return found
+
+
 def traceback(error: BaseException, leading: Collection[str]) -> str:
     """Return the error's traceback without the frames of modules in `leading` that it begins with.
 

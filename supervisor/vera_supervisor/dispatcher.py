@@ -47,6 +47,8 @@ _QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 #: Who waits for room in a full queue is woken when this part of it is free, so that it need not
 #: wake for each single task.
 _WORTH_WAKING_FOR: Final = 1 / 4
+#: When this part of the queue is free, nobody need wait for a place.
+_ROOM_FOR_ALL: Final = 1 / 2
 
 
 def _keep_quiet(_task_id: str, _attempt: int, _output: bytes) -> None:
@@ -122,9 +124,23 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
 
-    def retry_after(self) -> int:
-        """Return the whole seconds after which one more refused client may try again."""
-        return self.drain_rate.retry_after(self._clock.now())
+    def retry_after(self, pool: str | None = None) -> int:
+        """Return the whole seconds after which one more refused client may try again.
+
+        `pool` is the one whose own queue is full, if that is why it was refused.
+        """
+        rate = self.drain_rate if pool is None else self._drain_rates[pool]
+        return rate.retry_after(self._clock.now())
+
+    def look_at_drain(self, now: float) -> None:
+        """Measure how fast tasks leave the queue; to be called now and then."""
+        self.drain_rate.look(now)
+        if self.has_room(_ROOM_FOR_ALL):
+            self.drain_rate.forget_line()
+        for name, rate in self._drain_rates.items():
+            rate.look(now)
+            if self.scheduler.pools.by_name[name].has_room(_ROOM_FOR_ALL):
+                rate.forget_line()
 
     def drain_rate_of(self, task: Task) -> DrainRate:
         """Return how fast the line drains in which a task waits for an executor."""

@@ -89,6 +89,8 @@ class Refuse(_Effect, frozen=True):
     digest: bytes = b""
     #: The field of the submission that is at fault.
     field: str | None = None
+    #: The pool whose own queue is full.
+    pool: str | None = None
 
 
 class Announce(_Effect, frozen=True):

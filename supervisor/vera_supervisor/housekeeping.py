@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
-#: When this part of the queue is free, nobody need wait for a place.
-_ROOM_FOR_ALL: Final = 1 / 2
 #: Seconds that an orphan of the container may be dead and still there.
 BURY_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and whom it is asked for.
@@ -87,9 +85,7 @@ class Pulse:
             )
             self._dispatcher.post(ev.LoadSeen(load))
             self.tell_capacity()
-            self._dispatcher.drain_rate.look(now)
-            if self._dispatcher.has_room(_ROOM_FOR_ALL):
-                self._dispatcher.drain_rate.forget_line()
+            self._dispatcher.look_at_drain(now)
 
 
 class StoreWatch:

@@ -22,21 +22,33 @@ class PoolPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     size: Size
     limits: Limits
+    #: Tasks of the pool that may wait, wherever that is; None: as many as in all pools.
+    queue_size: int | None = None
 
 
 class Pool:
     """One pool: who waits, and for which executors."""
 
-    __slots__ = ("line", "name", "queue", "roster")
+    __slots__ = ("line", "name", "queue", "queue_size", "queued", "roster")
 
     def __init__(self, name: str, line: Line, roster: Roster) -> None:
         self.name = name
         self.line = line
         self.queue = line.queue
         self.roster = roster
+        #: How many tasks wait, wherever that is, or are being stored; of an only pool not counted.
+        self.queued = 0
+        #: How many may at most; None: only the sum over all pools is limited.
+        self.queue_size: int | None = None
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}: {self.queue.length} wait, {self.roster}>"
+
+    def has_room(self, part: float = 0.0) -> bool:
+        """Return whether one more task may wait, and `part` of all that may."""
+        if self.queue_size is None:
+            return True
+        return self.queue_size - self.queued >= max(1, int(self.queue_size * part))
 
     def make_way(self, now: float) -> list[Effect]:
         """Return the farewells without which choosy tasks would not get an unused executor."""
@@ -99,6 +111,7 @@ class Pools:
         for pool in self.all:
             policy = policies[pool.name]
             pool.roster.size, pool.roster.limits = policy.size, policy.limits
+            pool.queue_size = policy.queue_size
 
     def renew(self, now: float) -> list[Effect]:
         """Have all tasks from now on run in executors that are yet to be started."""

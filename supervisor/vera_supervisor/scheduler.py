@@ -210,6 +210,7 @@ class Scheduler:
         self.waiting.obey(rules, self.live.values())
         self.admission.ceilings = policy.ceilings
         self.pools.obey(policy.pools)
+        self._count_anew()
 
     # What others may read.
 
@@ -243,7 +244,7 @@ class Scheduler:
         outlook = self.waiting.outlook(task, now, delayed=event.delay_s > 0)
         if outlook.blocked_by is not Blocked.EXECUTORS:
             return outlook
-        pool = self.pools.by_name[self.waiting.line_of(task.function).pool]
+        pool = self._pool_of(task)
         at_once = self.admission.open and pool.roster.idle and not pool.queue.ready
         blocked = None if at_once else self.admission.blocked or Blocked.EXECUTORS
         return Outlook(outlook.position, blocked)
@@ -268,7 +269,7 @@ class Scheduler:
         if refuse is not None:
             return [refuse]
         self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
-        self.queued += 1
+        self._count(task, 1)
         if task.depends_on:
             self._depend(live, event.ended, now + event.delay_s)
         return [AddTask(task, event.delay_s, event.expires_in_s)]
@@ -282,6 +283,11 @@ class Scheduler:
         if self.queued >= self.policy.queue_size:
             detail = f"the queue is full ({self.policy.queue_size} tasks)"
             return Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)
+        pool = self._pool_of(task)
+        if not pool.has_room():
+            detail = f"the queue of the pool {pool.name} is full ({pool.queue_size} tasks)"
+            full = Refusal.QUEUE_FULL
+            return Refuse(task.task_id, full, detail, task.digest, pool=pool.name)
         for other in task.depends_on:
             if other not in self.live and other not in event.ended:
                 detail = f"depends_on: there is no task {other!r}"
@@ -317,7 +323,7 @@ class Scheduler:
         """A submission came to nothing: a task of its id is none of ours, or `status` already."""
         task = live.task
         del self.live[task.task_id]
-        self.queued -= 1
+        self._count(task, -1)
         if task.depends_on:
             self.waiting.dependencies.remove(task.task_id)
         return self._tell_dependents(task.task_id, status, now)
@@ -348,7 +354,7 @@ class Scheduler:
         for record in event.records:
             live, ready_at = recovery.take_up(record)
             self.live[live.task.task_id] = live
-            self.queued += 1
+            self._count(live.task, 1)
             if record.status is not RUNNING:
                 effects += self._take_up_waiting(live, event, ready_at, now)
             elif self.waiting.is_unknown(live.task.function):
@@ -365,7 +371,7 @@ class Scheduler:
 
     def _lost_with_the_worker(self, live: LiveTask, now: float) -> list[Effect]:
         """A task, now taken for one that waits, was running when the worker was lost."""
-        self.queued -= 1
+        self._count(live.task, -1)
         self.running += 1
         live.status = RUNNING
         self.waiting.begin(live)
@@ -675,7 +681,7 @@ class Scheduler:
         live.attempt += 1
         live.slot_id = slot.slot_id
         live.started_at = now
-        self.queued -= 1
+        self._count(task, -1)
         self.running += 1
         self.waiting.begin(live)
         self.admission.started()
@@ -733,7 +739,7 @@ class Scheduler:
     ) -> Effect:
         live.status = after(live.status, REQUEUE)
         self._leave_slot(live)
-        self.queued += 1
+        self._count(live.task, 1)
         if failure.cause is Cause.INTERRUPTED:
             live.attempt -= 1  # it was no fault of the task, which keeps its place
         if failure.cause is Cause.INTERRUPTED and not delay:
@@ -753,10 +759,27 @@ class Scheduler:
         if live.status is RUNNING:
             self._leave_slot(live)
         else:
-            self.queued -= 1
+            self._count(live.task, -1)
         live.status = after(live.status, move)
         task_id = live.task.task_id
         return FinishTask(task_id, live.attempt, live.status, result, failure, output)
+
+    def _count(self, task: Task, change: int) -> None:
+        """So many tasks more wait, or fewer."""
+        self.queued += change
+        if len(self.pools.all) > 1:
+            self._pool_of(task).queued += change
+
+    def _count_anew(self) -> None:
+        """Functions may belong to other pools than before."""
+        if len(self.pools.all) > 1:
+            for pool in self.pools.all:
+                pool.queued = 0
+            for live in self.live.values():
+                self._pool_of(live.task).queued += live.status is QUEUED
+
+    def _pool_of(self, task: Task) -> Pool:
+        return self.pools.by_name[self.waiting.line_of(task.function).pool]
 
     def _leave_slot(self, live: LiveTask) -> None:
         if self._unsent:

@@ -90,4 +90,4 @@ def _differing(usual: PoolPolicy, pool: Pool) -> PoolPolicy:
     limits = usual.limits
     if pool.start_timeout is not None:
         limits = msgspec.structs.replace(limits, start_timeout_s=pool.start_timeout)
-    return PoolPolicy(size=size, limits=limits)
+    return PoolPolicy(size=size, limits=limits, queue_size=pool.queue_size)

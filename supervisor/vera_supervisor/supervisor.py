@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from vera_supervisor import events as ev
+from vera_supervisor import logs
 from vera_supervisor.access import differences
 from vera_supervisor.admission import Ceilings
 from vera_supervisor.api.app import create_app, methods_of
@@ -155,7 +156,7 @@ async def _serve(
             app.credentials, server.tls = entrance
             services.config, services.catalogue = new, catalogue
             timekeeper.obey(templates)
-            logging.getLogger().setLevel(new.logging.level)
+            logs.configure(new.logging.level, new.logging.format)
             pool.adopt(code)
             scheduler.obey(policy(new, catalogue))
             dispatcher.post(ev.CodeReplaced())

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.http_answers import Answer, assert_problem, connect, host_of, read_to_end
@@ -15,6 +15,7 @@ SETTINGS = {"VERA_LIMITS__MAX_BODIES": "200KiB"}
 LARGE = 150 * 1024
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 120)), st.data())
 def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(
     sizes: list[int], data: st.DataObject

@@ -161,6 +161,23 @@ def test_no_body_is_waited_for_without_a_token(guarded: WorkerProcess) -> None:
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
+def test_a_body_that_is_held_back_is_asked_for_once_the_token_was_looked_at(
+    guarded: WorkerProcess,
+) -> None:
+    head = POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n" % len(SUBMISSION)
+    with connect(guarded.url) as connection:
+        connection.sendall(head + b"\r\n")
+        [answer] = read_to_end(connection)
+    assert_problem(answer, 401)
+    with connect(guarded.url) as connection:
+        connection.sendall(head + b"Authorization: Bearer s3cret\r\nConnection: close\r\n\r\n")
+        asked = connection.recv(1000)
+        assert asked == b"HTTP/1.1 100 \r\n\r\n"
+        connection.sendall(SUBMISSION)
+        [answer] = read_to_end(connection)
+    assert answer.status == 202
+
+
 AUTHORIZATIONS = {
     "none": b"",
     "empty": b"Authorization: \r\n",

@@ -11,8 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
+
+#: The more patience, the less a busy machine matters; many rounds have their own.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TOKEN = "a-token-for-everything"
 SETTINGS = {

@@ -1,8 +1,13 @@
 """The child's end of the link, alone."""
 
+import itertools
 import socket
 
+import pytest
+
+from vera_executor import main
 from vera_executor.main import Channel
+from vera_worker import wire
 
 
 def test_a_default_timeout_of_the_task_modules_does_not_make_the_link_impatient() -> None:
@@ -12,3 +17,27 @@ def test_a_default_timeout_of_the_task_modules_does_not_make_the_link_impatient(
         theirs.settimeout(5.0)  # as the socket comes into a process with such a default
         Channel(theirs, 1000)
         assert theirs.gettimeout() is None
+
+
+def test_after_looking_out_in_vain_it_waits_asleep_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An executor of a busy machine would burn more CPU on looking out than on its tasks."""
+    looks: list[int] = []
+    monkeypatch.setattr(main.os, "sched_yield", lambda: looks.append(len(received)))
+    moments = itertools.count(step=main._LOOK_OUT_S / 2)
+    monkeypatch.setattr(main.time, "monotonic", lambda: next(moments))
+    ours, theirs = socket.socketpair()
+    received: list[object] = []
+    with ours, theirs:
+        channel = Channel(theirs, 1000)
+        monkeypatch.setattr(channel, "_readable", _NeverReadable())
+        for _ in range(2 * main._SLEEPS + 3):
+            ours.sendall(wire.pack(wire.Ping()))
+            received.append(channel.receive())
+    assert sorted(set(looks)) == [0, main._SLEEPS + 1, 2 * main._SLEEPS + 2]
+
+
+class _NeverReadable:
+    def poll(self, _timeout: float) -> list[tuple[int, int]]:
+        return []

@@ -101,6 +101,15 @@ def test_two_functions_of_one_name_are_a_fault_that_names_both_modules(write: Wr
     )
 
 
+def test_a_fault_of_an_import_says_where(write: Write) -> None:
+    below = write("def fail():\n    return {}['missing']\n")
+    name = write(f"import {below}\n\n{below}.fail()\n")
+    with pytest.raises(ModuleLoadError, match=rf"KeyError: 'missing' \(.*{below}\.py:2\)$"):
+        load([name])
+    with pytest.raises(ModuleLoadError, match=r"No module named 'no_such_module_'$"):
+        load(["no_such_module_"])
+
+
 def test_a_name_given_twice_is_a_fault(write: Write) -> None:
     name = write("""
 from vera_worker import task

@@ -60,7 +60,7 @@ def make_task(task_id: str = "a", **changes: Any) -> Task:
     return msgspec.structs.replace(task, **changes)
 
 
-def pool_policy(**changes: Any) -> PoolPolicy:
+def pool_policy(*, queue_size: int | None = None, **changes: Any) -> PoolPolicy:
     """Return the policy of one pool; a field of its `size` or `limits` can be named directly."""
     size: dict[str, Any] = {"min_workers": 0, "max_workers": 2, "idle_timeout_s": 1e6}
     size |= {"max_tasks": 0, "growth_delay_s": 0.0}
@@ -69,6 +69,7 @@ def pool_policy(**changes: Any) -> PoolPolicy:
     return PoolPolicy(
         size=Size(**{name: changes.get(name, value) for name, value in size.items()}),
         limits=Limits(**{name: changes.get(name, value) for name, value in limits.items()}),
+        queue_size=queue_size,
     )
 
 

@@ -16,7 +16,7 @@ from tests.support.worker_process import WORKER_SETTINGS
 
 #: The ports that the guide names; here free ones stand for them, so that any machine will do.
 _PORTS: Final = re.compile(r"\b500([0-3])\b")
-_PATIENCE_S: Final = 50
+_PATIENCE_S: Final = 120
 _LISTENS: Final = b"listening on "
 
 

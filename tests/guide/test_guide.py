@@ -4,6 +4,7 @@ Those that need a service manager, a container engine or a fresh checkout are ru
 `tests/deploy`; what is not run at all says why.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from tests.guide.blocks import GUIDE, PLACES, Block, blocks, fits
 from tests.guide.reader import Reader
 from tests.support.worker_process import WorkerProcess, worker
+from vera_supervisor.waiting import Blocked
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]  # a section is many programs
 
 BLOCKS = blocks(GUIDE.read_text())
 SECTIONS = list(dict.fromkeys(block.section for block in BLOCKS))
@@ -44,6 +46,17 @@ def test_a_section_is_true(section: str, node: WorkerProcess, tmp_path: Path) ->
             reader.move_to_own_worker()
         for block in todo:
             reader.follow(block)
+
+
+def test_what_tables_name_is_all_there_is(node: WorkerProcess) -> None:
+    guide = GUIDE.read_text()
+    for reason in Blocked:
+        assert f"`{reason}`" in guide.partition("| `blocked_by` |")[2], reason
+    exposition = node.client.get("/metrics/prometheus").text
+    metrics = re.findall("^# TYPE ([a-z_]+)", exposition, re.MULTILINE)
+    alerts = (GUIDE.parents[1] / "deploy" / "prometheus" / "alerts.yml").read_text()
+    for name in {*metrics, *re.findall(r"- alert: (\w+)", alerts)}:
+        assert re.search(rf"^\| .*`{name}[`{{]", guide, re.MULTILINE), name
 
 
 def test_what_is_not_run_says_why_and_is_listed_here() -> None:

@@ -294,9 +294,6 @@ class World:
         executor, task = self.executors[effect.slot_id], effect.task
         assert executor.ready, "an executor that is not ready gets nothing"
         assert executor.pool == self.pool_of(task), "it runs in its own pool"
-        if task.function != ONCE:  # that may have begun to be stored before
-            assert executor.generation == self.generation, "new tasks get new code"
-            assert self.is_offered(task.function)
         assert executor.task is None, "one task at a time"
         assert not executor.killed
         assert not executor.asked_to_leave
@@ -319,6 +316,11 @@ class World:
         assert effect.attempt <= task.max_retries + self.policy.crash_retries + 1
 
     def _to_be_stored(self, effect: Write) -> None:
+        if isinstance(effect, fx.StartAttempt):
+            live = self.scheduler.live[effect.task_id]
+            assert live.slot_id is not None
+            assert self.executors[live.slot_id].generation == self.generation, "new code"
+            assert self.is_offered(live.task.function)
         if isinstance(effect, fx.FinishTask):
             assert effect.status in TERMINAL
             assert self.ends.setdefault(effect.task_id, effect) == effect, "it ends once"
@@ -409,6 +411,12 @@ class World:
                 if live.key is not None and self.pool_of(live.task) == pool.name
             ]
             assert pool.queue.length == len(queued)
+            waiting = [
+                live
+                for live in lives
+                if live.status is Status.QUEUED and self.pool_of(live.task) == pool.name
+            ]
+            assert pool.queued == (len(waiting) if len(self.scheduler.pools.all) > 1 else 0)
             positions = sorted(filter(None, map(self.scheduler.position, queued)))
             assert positions == list(range(1, len(queued) + 1))
 

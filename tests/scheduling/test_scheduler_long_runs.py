@@ -48,7 +48,7 @@ class Run:
             max_tasks=rng.choice((0, 0, 3)),
             growth_delay_s=rng.choice((0.0, 0.05)),
             max_concurrency={"slow": rng.choice((1, 2))},
-            **rng.choice(({}, gpu_pool(max_workers=1), gpu_pool(max_workers=2))),
+            **rng.choice(({}, gpu_pool(max_workers=1, queue_size=3), gpu_pool(max_workers=2))),
         )
         self.world.tell(ev.TimePassed())
 

@@ -68,7 +68,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         gpus=st.sampled_from((None, 1, 2)),
     )
     def begin(self, *, seed: int, gpus: int | None, **policy: float) -> None:
-        pools = {} if gpus is None else gpu_pool(max_workers=gpus, idle_timeout_s=4.0)
+        pools = {} if gpus is None else gpu_pool(max_workers=gpus, idle_timeout_s=4.0, queue_size=4)
         concurrency = {"slow": 1, TRAIN: 1}
         self.world = World(
             seed, start_timeout_s=20.0, max_concurrency=concurrency, **policy, **pools

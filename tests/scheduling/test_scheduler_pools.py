@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tests.fakes.makers import GPUS, INFER, TRAIN, gpu_pool
+from tests.fakes.makers import GPUS, INFER, TRAIN, gpu_pool, make_policy
 from tests.scheduling.desk import Desk, one, only
 from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
@@ -155,6 +155,34 @@ def test_a_drain_and_an_interruption_are_for_all_pools() -> None:
     desk.get_ready()
     assert desk.started == ["plain", "gpu", "plain", "gpu"]
     assert (pool_of(desk, "plain"), pool_of(desk, "gpu")) == (DEFAULT_POOL, GPUS)
+
+
+def test_a_pool_whose_queue_is_full_leaves_room_for_the_others() -> None:
+    desk = Desk(queue_size=4, **gpu_pool(max_workers=1, queue_size=2))
+    for name in "abc":
+        refusals = only(fx.Refuse, desk.submit(name, function=INFER, delay_s=5.0))
+    assert [(r.task_id, r.refusal, r.pool) for r in refusals] == [
+        ("c", fx.Refusal.QUEUE_FULL, GPUS)
+    ]
+    assert refusals[0].detail == "the queue of the pool gpus is full (2 tasks)"
+    assert only(fx.Accept, desk.submit("plain")) + only(fx.Accept, desk.submit("other"))
+    full = one(fx.Refuse, desk.submit("d"))
+    assert (full.detail, full.pool) == ("the queue is full (4 tasks)", None)
+    desk.cancel("a")
+    assert only(fx.Accept, desk.submit("c", function=INFER))
+
+
+def test_a_task_counts_for_the_pool_that_its_function_goes_to() -> None:
+    policy = gpu_pool(max_workers=1, queue_size=2)
+    desk = Desk(**policy)
+    desk.submit("a", function=INFER, delay_s=5.0)
+    desk.submit("b", delay_s=5.0)
+    for routes, gpus in (({}, 0), ({"work": GPUS, INFER: GPUS}, 2)):
+        desk.scheduler.obey(make_policy(**policy | {"routes": routes}))
+        desk.tell(ev.CodeReplaced())
+        assert desk.scheduler.pools.by_name[GPUS].queued == gpus
+        assert desk.scheduler.pools.default.queued == 2 - gpus
+    assert one(fx.Refuse, desk.submit("c", function=INFER)).pool == GPUS
 
 
 def test_the_outlook_is_that_of_the_pool() -> None:

@@ -193,6 +193,25 @@ def test_limits_and_modules_are_reloaded_with_the_code(tmp_path: Path) -> None:
         assert site.worker.record(second, wait=30)["result"] == "old"
 
 
+def test_a_pool_gets_other_variables_with_a_reload_and_another_pool_needs_a_restart(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "worker.toml"
+    pool = '[pools.side]\nfunctions = ["version"]\nenvironment = {LEVEL = "one"}\n'
+    file.write_text(pool)
+    site = Deployment(tmp_path, VERA_CONFIG=str(file))
+    with site.worker:
+        site.write(OLD.replace('"old"', '__import__("os").environ["LEVEL"]'))
+        file.write_text(pool.replace("one", "two"))
+        assert site.reload().status_code == 200
+        assert site.run("version") == "two"
+        file.write_text(pool + '[pools.more]\nfunctions = ["wait_for"]\n')
+        answer = site.reload()
+        assert answer.status_code == 409
+        assert "pools.more.functions" in answer.json()["detail"]
+        assert site.run("version") == "two"
+
+
 def test_a_killed_supervisor_leaves_no_process_of_any_generation(tmp_path: Path) -> None:
     """P2, with a third generation that is still being imported."""
     site = Deployment(tmp_path)

@@ -112,9 +112,10 @@ def test_the_size_of_a_pool_changes_while_its_tasks_run(node: WorkerProcess, fil
     assert [change["key"] for change in changes] == ["pools.single.max_workers"]
     until(lambda: bool(node.record(second)["status"] == "running"))
     assert node.record(first)["attempt"] == 1
-    file.write_text(POOLS.replace("[2, 5]", "[2]"))
+    file.write_text(POOLS.replace('["sleep"]', '["sleep", "noop"]'))
     refused = node.client.post("/admin/reload")
-    assert (refused.status_code, "pools.gpu.gpus" in refused.json()["detail"]) == (409, True)
+    said = "pools.single.functions" in refused.json()["detail"]
+    assert (refused.status_code, said) == (409, True)
 
 
 def test_a_failing_warm_up_is_tried_again_and_costs_the_other_pools_nothing(file: Path) -> None:

@@ -186,7 +186,17 @@ class Http11(H11Protocol):
                 headers=[header for header in request.headers if header[0] != b"connection"],
                 http_version=request.http_version,
             )
+        connection: Any = self.connection
+        if connection.they_are_waiting_for_100_continue:
+            # Hypercorn would say so at once; the application asks when it has let the client in.
+            connection.client_is_waiting_for_100_continue = False
+            requests: Any = self.task_group
+            requests.ask = self._ask_for_body
         await super()._create_stream(request)
+
+    async def _ask_for_body(self) -> None:
+        if self.connection.our_state is h11.SEND_RESPONSE:
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Announce that the connection closes after an answer that came before the whole body."""

@@ -35,9 +35,13 @@ class CountedBody(Body):
     def __init__(self, length: int | None, most: int, room: BodyRoom) -> None:
         super().__init__(length, most)
         self._room = room
-        self._held = most if length is None else min(length, most)
-        if not room.take(self._held):
-            self._held = 0
+        self._held = 0
+        if self._must_raise is not None:
+            return  # it is too large by itself: nothing of it is kept
+        size = most if length is None else length
+        if room.take(size):
+            self._held = size
+        else:
             self._must_raise = Problem(
                 503, "too many large bodies are being sent to this worker at once", retry_after=1
             )

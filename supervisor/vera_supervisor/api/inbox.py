@@ -9,13 +9,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
 
 log = logging.getLogger(__name__)
+
+#: Has the client send the body that it holds back.
+Ask: TypeAlias = Callable[[], Awaitable[None]]
 
 #: Pieces of a body that are kept for an application that does not take them yet.
 _MOST: Final = 2
@@ -24,7 +27,9 @@ _MOST: Final = 2
 class Inbox:
     """Events for an application; it takes them one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Ask | None = None) -> None:
+        """`ask` is to be called before the application waits for the first event."""
+        self._ask = ask
         self._events: deque[ASGIReceiveEvent] = deque()
         self._over = False
         self._come = asyncio.Event()
@@ -37,13 +42,17 @@ class Inbox:
         self._events.append(event)
         self._come.set()
         if event["type"] == "http.request" and event["more_body"]:
-            while len(self._events) >= _MOST and not self._over:
+            while len(self._events) >= _MOST:
                 self._room.clear()
                 await self._room.wait()
 
     async def get(self) -> ASGIReceiveEvent:
         """Take the next event, as soon as there is one."""
         while not self._events:
+            if self._ask is not None:
+                ask, self._ask = self._ask, None
+                await ask()
+                continue
             self._come.clear()
             await self._come.wait()
         self._room.set()
@@ -59,6 +68,9 @@ class Inbox:
 class Requests(TaskGroup):
     """The requests of one connection."""
 
+    #: What the next one is to call before it waits for its body.
+    ask: Ask | None = None
+
     async def spawn_app(
         self,
         app: AppWrapper,
@@ -67,7 +79,7 @@ class Requests(TaskGroup):
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Run the application for one request; return where to put what comes for it."""
-        inbox = Inbox()
+        inbox, self.ask = Inbox(self.ask), None
         self.spawn(_serve, app, scope, inbox, send)
         return inbox.put
 

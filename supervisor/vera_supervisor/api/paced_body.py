@@ -10,6 +10,7 @@ from typing import Final
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart.asgi import ASGIHTTPConnection
+from quart.typing import ResponseTypes
 from quart.wrappers import Request
 from quart.wrappers.request import Body
 
@@ -55,6 +56,11 @@ class PacedConnection(ASGIHTTPConnection):
         finally:
             if self._counted is not None:
                 self._counted.let_go()
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        if self._counted is not None:
+            self._counted.let_go()  # nobody wants it any more, and sending may take its time
+        await super()._send_response(send, response)
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)

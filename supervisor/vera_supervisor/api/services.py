@@ -70,7 +70,7 @@ class Services:
     def problem_of(self, refuse: Refuse) -> Problem:
         """Return what a client is told of a refusal."""
         status = STATUS_OF_REFUSAL[refuse.refusal]
-        wait = self.dispatcher.retry_after() if status in (429, 503) else None
+        wait = self.dispatcher.retry_after(refuse.pool) if status in (429, 503) else None
         return Problem(status, refuse.detail, field=refuse.field, retry_after=wait)
 
     def found(self, record: Record | None, task_id: str) -> Record:

@@ -89,11 +89,19 @@ class Pool:
         "Executors that are kept warm when there is nothing to do.",
         reloadable=True,
     )
+    queue_size: int | None = key(
+        None,
+        Integer(1),
+        "Queued tasks of its functions at most; unset: only queue.size holds, for all pools.",
+        reloadable=True,
+        example=50,
+    )
     gpus: tuple[int, ...] = key(
         (),
         Distinct(Integer(0, 1023)),
         f"GPUs of which each executor gets one, as its {GPU_VARIABLE}.",
         example=[0, 1],
+        reloadable=True,
     )
     environment: Mapping[str, str] | None = key(
         None,
@@ -101,34 +109,40 @@ class Pool:
         "Variables that are set in its executors before the task modules are loaded.",
         secret=True,
         example={"OMP_NUM_THREADS": "1"},
+        reloadable=True,
     )
     warm_up: str | None = key(
         None,
         WARM_UP,
         "Function that is called once in each new executor before it takes tasks.",
         example="package.tasks.load_model",
+        reloadable=True,
     )
     start_timeout: float | None = key(
         None,
         Seconds(positive=True),
         "Seconds that an executor may take to become ready; unset: as in [executor].",
         example="5m",
+        reloadable=True,
     )
     idle_timeout: float | None = key(
         None,
         Seconds(),
         "Seconds without work before one too many is stopped; unset: as in [executor].",
         example="1h",
+        reloadable=True,
     )
     max_tasks: int | None = key(
         None,
         Integer(0),
         "Tasks before an executor is replaced; unset: as in [executor].",
         example=1000,
+        reloadable=True,
     )
     max_growth: int | None = key(
         None,
         Size(_MIB),
         "Memory by which an executor may grow; unset: as in [executor].",
         example="4GiB",
+        reloadable=True,
     )

@@ -180,6 +180,7 @@ class Logging:
         Choice(LogFormat),
         "A line of text a message, or a JSON object: text or json.",
         env="LOG_FORMAT",
+        reloadable=True,
     )
     task_output: bool = key(
         False,

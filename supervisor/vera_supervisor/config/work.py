@@ -48,6 +48,7 @@ class Executor:
         0.05,
         Seconds(),
         "Seconds that a task waits for an executor before one more is started.",
+        reloadable=True,
     )
     control_groups: bool = key(
         True,
@@ -64,6 +65,7 @@ class Executor:
         512 * _MIB,
         Size(_MIB),
         "Memory by which an executor may grow after its first task before it is replaced.",
+        reloadable=True,
     )
 
 

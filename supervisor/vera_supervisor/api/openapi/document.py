@@ -27,8 +27,9 @@ _HEADERS: Final = {
     429: {"Retry-After": "Seconds after which it is worth trying again."},
     503: {"Retry-After": "Seconds after which it is worth trying again."},
 }
-#: What any request can be answered with, and what also where a token is needed.
-_ALWAYS: Final = (400, 403, 421, 431)
+#: What any request can be answered with (503: all connections are in use, or the store cannot be
+#: read), and what also where a token is needed.
+_ALWAYS: Final = (400, 403, 421, 431, 503)
 _WITH_TOKEN: Final = (401,)
 #: Shapes that no answer has as a whole, but that are told of.
 _BESIDES: Final = (Call, ProblemOut)
@@ -79,7 +80,8 @@ def _operation(operation: Operation, method: str, path: str, tag: str) -> dict[s
         "tags": [tag],
         "security": [] if is_open else [{"token": [scope]}],
         "responses": {
-            str(status): _answer(answer) for status, answer in sorted(operation.answers.items())
+            str(status): _answer(status, answer)
+            for status, answer in sorted(operation.answers.items())
         }
         | {
             str(status): {"$ref": f"#/components/responses/{_name(status)}"}
@@ -115,7 +117,7 @@ def _body(body: Body) -> dict[str, Any]:
     return {"description": body.says, "required": True, "content": content}
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(status: int, answer: Answer) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.says}
     if answer.located:
         described["headers"] = {
@@ -125,9 +127,10 @@ def _answer(answer: Answer) -> dict[str, Any]:
             name: {"operationId": name, "parameters": {"task_id": "$response.body#/task_id"}}
             for name in ("look", "cancel", "output", "retry")
         }
-    if answer.content:
+    content = answer.content | ({MEDIA_TYPE: ProblemOut} if status in _ALWAYS else {})
+    if content:
         described["content"] = {
-            media_type: {"schema": shape} for media_type, shape in answer.content.items()
+            media_type: {"schema": shape} for media_type, shape in content.items()
         }
     return described
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from vera_supervisor.api.openapi.reading import Route, Row, sections, shapes
+from vera_supervisor.api.openapi.reading import Route, Row, sections, shapes, usual_problems
 from vera_supervisor.api.problems import KINDS
 
 
@@ -28,6 +28,8 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield from _route(route)
     yield ""
     yield "## Problems"
+    yield ""
+    yield f"Any request can meet {', '.join(usual_problems(document))}."
     yield ""
     yield from _table(("status", ""), ((str(code), kind[1]) for code, kind in KINDS.items()))
     yield ""
@@ -67,8 +69,9 @@ def _route(route: Route) -> Iterator[str]:
         for answer in route.answers
     )
     yield from _table(("answer", "", ""), answers)
-    yield ""
-    yield f"Problems: {', '.join(route.problems)}."
+    if route.problems:
+        yield ""
+        yield f"Problems: {', '.join(route.problems)}."
 
 
 def _rows(rows: Iterable[Row]) -> Iterator[str]:

@@ -38,8 +38,8 @@ from vera_worker.lifecycle import Status
 
 #: What reading a body can end in, and what a submission can.
 _BODY: Final = (408, 413, 415, 422)
-_SUBMISSION: Final = (409, *_BODY, 429, 503)
-_TASK: Final = (404, 410, 503)
+_SUBMISSION: Final = (409, *_BODY, 429)
+_TASK: Final = (404, 410)
 
 _CALL: Final = {"function": "process_data", "args": [1, 2, 3], "kwargs": {"mode": "fast"}}
 _SUBMITTED: Final = {"payload": _CALL, "priority": "high"}
@@ -156,7 +156,7 @@ _MANY: Final = Section(
                     lines({"type": "array", "items": _ONE_OF_MANY}),
                 )
             },
-            (*_BODY, 503),
+            _BODY,
             (
                 seconds("wait", "Answer each task with its record, at most so many seconds later."),
                 text(
@@ -177,7 +177,7 @@ _MANY: Final = Section(
             "list",
             "List tasks, newest first",
             {200: as_json(answers.PageOut, "A page of tasks.")},
-            (422, 503),
+            (422,),
             (
                 text("status", "Only tasks that stand so.", enum=list(Status)),
                 text("function", "Only tasks of that function."),
@@ -194,14 +194,14 @@ _MANY: Final = Section(
             "cancelMany",
             "Cancel the queued and running tasks that match",
             {200: as_json(answers.Cancelled, "How many were cancelled.")},
-            (*_BODY, 503),
+            _BODY,
             body=json_body(Filter, "Which tasks.", {"tag": "night"}),
         ),
         ("POST", "/tasks/purge"): Operation(
             "purge",
             "Forget the ended tasks that match",
             {200: as_json(answers.Purged, "How many were forgotten.")},
-            (*_BODY, 503),
+            _BODY,
             body=json_body(Filter, "Which tasks.", {"status": "failed"}),
         ),
     },

@@ -8,7 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from vera_supervisor.api.openapi.reading import Route, Row, Shape, sections, shapes
+from vera_supervisor.api.openapi.reading import Route, Row, Shape, sections, shapes, usual_problems
 from vera_supervisor.api.problems import KINDS
 
 _STYLE: Final = files(__package__).joinpath("page.css").read_text()
@@ -62,7 +62,8 @@ def _api(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"<h2>{escape(section.name)}</h2><p>{_text(section.says)}</p>"
         for route in section.routes:
             yield from _route(route, link)
-    yield "<h2>Problems</h2><table>"
+    usual = ", ".join(usual_problems(document))
+    yield f"<h2>Problems</h2><p>Any request can meet {usual}.</p><table>"
     yield from (f"<tr><td>{status}<td>{escape(title)}" for status, (_, title) in KINDS.items())
     yield "</table><h2>Shapes</h2>"
     for shape in named:
@@ -86,7 +87,8 @@ def _route(route: Route, link: "_Links") -> Iterator[str]:
         kinds = "; ".join(dict.fromkeys(map(link, answer.kinds.values())))
         yield f'<tr><td>{answer.status}<td>{_text(answer.says)}<td class="kind">{kinds}'
     needs = f"Needs a token for <code>{route.scope}</code>." if route.scope else "Needs no token."
-    yield f'</table><p class="quiet">{needs} Problems: {", ".join(route.problems)}.</p></section>'
+    problems = f"Problems: {', '.join(route.problems)}." if route.problems else ""
+    yield f'</table><p class="quiet">{needs} {problems}</p></section>'
 
 
 def _shape(shape: Shape, link: "_Links") -> Iterator[str]:

@@ -40,7 +40,7 @@ class Answer(NamedTuple):
     """What is answered when it went well, or as well as it could."""
 
     says: str
-    content: Mapping[str, Shape]
+    content: dict[str, Shape]
     #: Whether a Location header names the task.
     located: bool = False
 
@@ -91,6 +91,6 @@ def json_body(shape: Shape, says: str, example: Any) -> Body:
     return Body(says, {JSON: shape}, example)
 
 
-def lines(of_one: Shape) -> Mapping[str, Shape]:
+def lines(of_one: Shape) -> dict[str, Shape]:
     """Return what is a JSON array, or else lines of NDJSON."""
     return {JSON: of_one, NDJSON: ANY_TEXT}

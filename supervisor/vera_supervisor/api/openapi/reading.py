@@ -1,7 +1,7 @@
 """The document as it is read: flat rows of words, from which a page or a file is written."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from vera_supervisor.api.problems import MEDIA_TYPE
@@ -47,7 +47,7 @@ class Route(NamedTuple):
     body: Mapping[str, str]
     example: str
     answers: list[Answer]
-    #: Statuses of problems.
+    #: Statuses of problems, less those that any request can meet.
     problems: list[str]
 
 
@@ -74,6 +74,17 @@ def sections(document: Mapping[str, Any]) -> list[Section]:
         Section(tag["name"], tag["description"], list(_routes(document, tag["name"])))
         for tag in document["tags"]
     ]
+
+
+def usual_problems(document: Mapping[str, Any]) -> list[str]:
+    """Return the statuses of problems that any request can meet, if it needs a token."""
+    met = [
+        {status for status, response in operation["responses"].items() if "$ref" in response}
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if operation["security"]
+    ]
+    return sorted(set.intersection(*met))
 
 
 def shapes(document: Mapping[str, Any]) -> list[Shape]:
@@ -118,17 +129,18 @@ def _rows(shape: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _routes(document: Mapping[str, Any], tag: str) -> Iterator[Route]:
+    usual = usual_problems(document)
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if tag in operation["tags"]:
-                yield _route(method.upper(), path, operation)
+                yield _route(method.upper(), path, operation, usual)
 
 
-def _route(method: str, path: str, operation: Mapping[str, Any]) -> Route:
+def _route(method: str, path: str, operation: Mapping[str, Any], usual: Sequence[str]) -> Route:
     answers, refused = [], []
     for status, response in operation["responses"].items():
         if "$ref" in response:
-            refused.append(status)
+            refused += [status] if status not in usual else []
         else:
             answers.append(Answer(status, response["description"], _kinds(response)))
     body = operation.get("requestBody", {})

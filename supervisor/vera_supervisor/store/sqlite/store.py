@@ -35,7 +35,7 @@ T = TypeVar("T")
 START_DELAY_S: Final = 0.02
 #: When so many writes come at once, the next ones are gathered for so long: a commit costs the same
 #: for few tasks as for many, and each one makes two threads contend for Python's lock.
-BUSY_WRITES: Final = 16
+BUSY_WRITES: Final = 64
 PACE_S: Final = 0.01
 #: A page ends early when its records take more than this.
 PAGE_BYTES: Final = 16 << 20
