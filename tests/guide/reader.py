@@ -1,13 +1,14 @@
 """Someone who reads a section of the guide, and types what stands there."""
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,6 +18,8 @@ from tests.support.worker_process import WORKER_SETTINGS
 #: The ports that the guide names; here free ones stand for them, so that any machine will do.
 _PORTS: Final = re.compile(r"\b500([0-3])\b")
 _PATIENCE_S: Final = 120
+#: Below where Linux begins with the ports of clients.
+_NO_CLIENT_HAS: Final = (10_000, 32_000)
 _LISTENS: Final = b"listening on "
 
 
@@ -158,11 +161,12 @@ def with_ports(text: str, ports: list[str]) -> str:
 
 
 def free_ports(count: int) -> list[str]:
-    """Return ports that nobody listens on."""
+    """Return ports that nobody listens on, and that the kernel gives to no client's connection."""
+    found: list[str] = []
     with ExitStack() as stack:
-        found = []
-        for _ in range(count):
+        while len(found) < count:
             holder = stack.enter_context(socket.socket())
-            holder.bind(("127.0.0.1", 0))
-            found.append(str(holder.getsockname()[1]))
-        return found
+            with suppress(OSError):
+                holder.bind(("127.0.0.1", random.randint(*_NO_CLIENT_HAS)))
+                found.append(str(holder.getsockname()[1]))
+    return found
