@@ -378,8 +378,10 @@ class World:
                     continue  # it may not fit; among those that reserve, nobody goes past another
                 if function in alone and live.task.function not in alone:
                     continue  # it waits for an executor of its own
-                if lives[other].task.client not in (None, live.task.client):
-                    continue  # clients take turns
+                theirs, ours = lives[other].task, live.task
+                of_a_kind = (theirs.client, theirs.priority) == (ours.client, ours.priority)
+                if theirs.client is not None and not of_a_kind:
+                    continue  # clients take turns, in each class
                 if lives[other].need and live.task.function in alone:
                     continue
                 assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
