@@ -27,7 +27,7 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/vera-worker --shell /usr/sb
 COPY --from=build /opt/vera-worker /opt/vera-worker
 COPY config/worker.toml /etc/vera-worker/worker.toml
 # Docker kills 10 s after `docker stop`: a drain has to be shorter than that.
-RUN sed -i 's/^drain_timeout = .*/drain_timeout = 7/' /etc/vera-worker/worker.toml
+RUN sed -i 's/^drain_timeout = .*/drain_timeout = 6/' /etc/vera-worker/worker.toml
 
 # Task modules of your own go to /opt/tasks; TASK_MODULES names them.
 ENV PATH=/opt/vera-worker/bin:$PATH \

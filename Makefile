@@ -44,6 +44,7 @@ image:           ## build the container image, and say how large it is
 	    awk '{size[NR] = $$1 / 1e6} END {printf "vera-worker:latest is %.0f MB, %.0f MB more than its base\n", size[1], size[1] - size[2]}'
 
 test-deploy: $(READY) ## as a service and in containers, in boxes that are made here: needs root
+	$(BIN)/pip install --quiet --require-hashes -r requirements/deploy.txt
 	VERA_DEPLOY=1 $(BIN)/python -m pytest -m deploy
 
 torture: $(READY)   ## the guarantees over many rounds: hours, not minutes
@@ -68,6 +69,7 @@ lock: $(READY)      ## pin every dependency anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --upgrade pyproject.toml -o requirements/runtime.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q --upgrade --extra dev pyproject.toml -o requirements/dev.txt
 	echo hatchling | uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -c requirements/dev.txt - -o requirements/build.txt
+	echo kubernetes-validate | uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -c requirements/dev.txt - -o requirements/deploy.txt
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from vera_worker.lifecycle import TERMINAL, Status
-from vera_worker.tasks import Failure, Priority, Progress
+from vera_worker.tasks import DEFAULT_POOL, Failure, Priority, Progress
 
 
 class TaskRecord(msgspec.Struct, kw_only=True):
@@ -84,6 +84,8 @@ class Function(msgspec.Struct, kw_only=True):
     signature: str = "(…)"
     #: First line of the docstring.
     doc: str = ""
+    #: The pool of executors that it runs in.
+    pool: str = DEFAULT_POOL
     limits: dict[str, Any] = {}
 
 

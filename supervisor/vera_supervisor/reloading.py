@@ -87,7 +87,7 @@ class Reloader:
             let_in = await anyio.to_thread.run_sync(self._entrance_of, new)
             async with self._on_trial(new) as code:
                 functions = self._obey(new, let_in, code)
-            self._config = new
+                self._config = new
         said = [*map(str, found), *functions.words()]
         log.info("reloaded: %s", "; ".join(said) or "nothing but the code can have changed")
         return Reloaded(found, functions)

@@ -44,13 +44,14 @@ from vera_supervisor.listening import leave, listen, most_connections, url_of
 from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
+from vera_supervisor.policy import Policy
 from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
 from vera_supervisor.pool.launch import Settings
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.pool.trial import Candidate, on_trial
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
-from vera_supervisor.scheduler import Policy, Scheduler
+from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
 from vera_supervisor.staffing import (
     check_functions,

@@ -225,9 +225,10 @@ def test_list_is_a_table_with_nothing_cut(run: Run, fake: FakeWorker) -> None:
 
 def test_functions_are_shown_with_their_limits(run: Run, fake: FakeWorker) -> None:
     add = {"name": "add", "signature": "(a, b)", "doc": "Add.", "limits": {"timeout": 5}}
+    add["pool"] = "gpu"
     fake.on("GET /functions", {"functions": [add, {"name": "noop", "signature": "()"}]})
     result = run(fake.url, "functions")
-    assert result.stdout.splitlines()[1:] == ["add(a, b)  Add.  timeout=5", "noop()"]
+    assert result.stdout.splitlines()[1:] == ["add(a, b)  Add.  pool=gpu, timeout=5", "noop()"]
 
 
 def test_a_reload_says_what_it_has_changed(run: Run, fake: FakeWorker) -> None:

@@ -39,7 +39,7 @@ _ORPHANS: Final = 1000
 
 #: Every way a task can end, and what is left of it.
 _LIFE: Final = """
-print(submit("process_data", 1, 2, 3, kwargs={})["status"])
+print(submit("process_data", 1, 2, 3)["status"])
 print(submit("fail", max_retries=0)["failure"]["cause"])
 print(submit("hang_in_c", timeout=1, max_retries=0)["failure"]["cause"])
 print(submit("segfault", max_retries=0)["failure"]["signal"])
@@ -96,7 +96,7 @@ def container(engine: Engine) -> Iterator[str]:
 def test_the_commands_of_the_original_design(engine: Engine) -> None:
     engine.run(_RUN)
     try:
-        answer = engine.sh(f"{_ASK} --silent --show-error --retry 60 --retry-all-errors")
+        answer = engine.sh(f"{_ASK} --silent --retry 60 --retry-all-errors")
         health = json.loads(answer)
         assert health["worker_id"] == "worker-1"
         assert health["active_tasks"] == 0
@@ -178,7 +178,7 @@ def test_another_port_is_no_sickness(engine: Engine) -> None:
 def test_three_workers_by_compose_and_as_many_as_one_likes(engine: Engine) -> None:
     limits = {"WORKER_CPUS": "1", "WORKER_MEMORY": "512m", "WORKER_TOKEN": "s3cret"}
     ask = (
-        "curl --silent --show-error --retry 60 --retry-all-errors -H 'Authorization: Bearer s3cret'"
+        "curl --silent --retry 60 --retry-all-errors -H 'Authorization: Bearer s3cret'"
         " http://localhost:{}"
     )
     try:

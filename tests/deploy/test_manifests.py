@@ -160,10 +160,11 @@ def test_the_probes_ask_routes_that_need_no_token(pod: Any) -> None:
     }
 
 
+@pytest.mark.deploy
 @pytest.mark.parametrize("path", sorted(_KUBERNETES.glob("[!k]*.yaml")), ids=lambda p: p.name)
 def test_the_schemas_of_kubernetes_take_it(path: Path) -> None:
     validate = pytest.importorskip(
-        "kubernetes_validate", reason="needs 100 MB of schemas: pip install kubernetes-validate"
+        "kubernetes_validate", reason="needs 100 MB of schemas: make test-deploy"
     )
     for each in documents(path):
         validate.validate(each, "1.30", strict=True)

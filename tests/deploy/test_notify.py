@@ -81,6 +81,34 @@ def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
 
 
 @pytest.mark.system
+def test_a_reload_is_over_when_the_new_code_has_been_tried(
+    tmp_path: Path, manager: Manager
+) -> None:
+    module, gate = tmp_path / "told_module.py", tmp_path / "gate"
+    module.write_text("def noop(): pass\n")
+    settings = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "PYTHONPATH": str(tmp_path)}
+    with WorkerProcess(tmp_path, modules="told_module", **settings) as node:
+        manager.until("READY=1")
+        os.mkfifo(gate)
+        module.write_text(f"open({str(gate)!r}).close()\ndef noop_2(): pass\n")
+        node.process.send_signal(signal.SIGHUP)
+        manager.until("RELOADING=1")
+        with gate.open("w"):  # it is being imported
+            manager.socket.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                manager.next()
+        manager.socket.settimeout(_PATIENCE_S)
+        assert manager.until("READY=1") == ["READY=1", "STATUS=reloaded"]
+        assert node.submit("noop_2", wait=30)["status"] == "completed"
+        module.write_text("this is no Python\n")
+        node.process.send_signal(signal.SIGHUP)
+        manager.until("RELOADING=1")
+        status = manager.until("READY=1")[1]
+        assert status.startswith("STATUS=not reloaded: task module 'told_module' cannot be loaded")
+        assert node.submit("noop_2", wait=30)["status"] == "completed"
+
+
+@pytest.mark.system
 def test_ready_is_said_when_a_task_would_start_and_not_before(
     tmp_path: Path, manager: Manager
 ) -> None:

@@ -1,13 +1,15 @@
 """C5: the worker as a service of a real systemd, from the first start to the last stop."""
 
 import re
+import shutil
 import signal
+import socket
 import time
 
 import pytest
 
 from tests.deploy.conftest import DRAIN_S, UNIT, Host
-from tests.support.boxes import box_tests
+from tests.support.boxes import ROOT, box_tests
 from tests.support.processes import slack_s
 
 pytestmark = box_tests("systemd-box")
@@ -20,6 +22,18 @@ _BLOCKER = """
 import signal, sys, time
 if "vera_supervisor" in sys.orig_argv:
     signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
+"""
+
+#: On a port of its own: the box shares those of this machine.
+_SSHD = """
+printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d
+apt-get install -y -qq --no-install-recommends openssh-server
+rm /usr/sbin/policy-rc.d
+mkdir -p /run/sshd /root/.ssh
+ssh-keygen -q -t ed25519 -N '' -f /root/key
+cat /root/key.pub >> /root/.ssh/authorized_keys
+systemd-run --quiet --unit test-sshd /usr/sbin/sshd -D -p {port} -o ListenAddress=127.0.0.1
+until ssh-keyscan -p {port} 127.0.0.1 2>/dev/null | grep -q ed25519; do sleep 0.1; done
 """
 
 
@@ -134,8 +148,8 @@ def test_the_journal_has_one_entry_an_event_with_its_priority(host: Host) -> Non
         settings.write_text(good.replace("size = 100", "size = 50"))
         host.box.sh(f"systemctl reload {UNIT}")
         host.until(lambda: host.show("StatusText") == "reloaded", "it says so")
-        assert "queue.size" in host.journal("--priority info --lines 10")
-        assert "queue.size" not in host.journal("--priority warning --lines 5")
+        assert "reloaded: queue.size" in host.journal("--priority info --lines 10")
+        assert "reloaded: queue.size" not in host.journal("--priority warning")
         identifiers = host.journal("--output short --lines 3").splitlines()
         assert all(" vera-worker[" in line for line in identifiers if "systemd[" not in line)
     finally:
@@ -193,6 +207,37 @@ def test_several_workers_on_one_host(host: Host) -> None:
     finally:
         host.box.sh("systemctl stop vera-worker@two")
         settings.unlink()
+
+
+def test_other_hosts_are_installed_over_ssh(host: Host) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+    ssh = f"ssh -q -p {port} -i /root/key -o StrictHostKeyChecking=no -o BatchMode=yes"
+    host.box.sh(_SSHD.format(port=port), timeout_s=300)
+    try:
+        install = "/srv/vera-worker/systemd/install-hosts root@127.0.0.1 root@127.0.0.2; echo $?"
+        said = host.box.sh(f"SSH='{ssh}' {install}", timeout_s=300).splitlines()
+        assert said[-3:] == [
+            "root@127.0.0.1: done",
+            "root@127.0.0.2: failed, exit status 255",
+            "1",
+        ]
+        assert [line for line in said if "Active: active (running)" in line]
+        assert host.submit("noop", wait=10)["status"] == "completed"
+        assert host.box.sh("ls -d /tmp/tmp.* 2>/dev/null | wc -l") == "0"
+    finally:
+        host.box.sh("systemctl stop test-sshd")
+
+
+def test_prometheus_takes_its_settings_and_the_alerts(installed: Host) -> None:
+    place = installed.box.root() / "srv"
+    shutil.copytree(ROOT / "deploy" / "prometheus", place / "prometheus", dirs_exist_ok=True)
+    # The tool alone, without the service.
+    unpack = "cd /srv && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked"
+    installed.box.sh(unpack, timeout_s=300)
+    check = "/srv/unpacked/usr/bin/promtool check config /srv/prometheus/prometheus.yml"
+    assert "SUCCESS: 9 rules found" in installed.box.sh(check)
 
 
 def test_an_upgrade_keeps_settings_and_tasks(host: Host) -> None:

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 from hypothesis import settings
 
+from vera_supervisor.policy import Policy
 from vera_supervisor.pools import PoolPolicy
 from vera_supervisor.roster import Size
-from vera_supervisor.scheduler import Policy
 from vera_supervisor.slot import Limits
 from vera_worker.tasks import DEFAULT_POOL, Priority, Requirements, Task
 

@@ -1,13 +1,14 @@
 """Someone who reads a section of the guide, and types what stands there."""
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -17,6 +18,8 @@ from tests.support.worker_process import WORKER_SETTINGS
 #: The ports that the guide names; here free ones stand for them, so that any machine will do.
 _PORTS: Final = re.compile(r"\b500([0-3])\b")
 _PATIENCE_S: Final = 120
+#: Below where Linux begins with the ports of clients.
+_NO_CLIENT_HAS: Final = (10_000, 32_000)
 _LISTENS: Final = b"listening on "
 
 
@@ -37,7 +40,6 @@ class Reader:
             "HOME": str(directory),
             "NO_PROXY": "*",
             "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(directory),
             "VERA_URL": url,
             "WORKER_PORT": self._ports[0],
             # Others may keep this machine busy.
@@ -109,14 +111,17 @@ class Reader:
         )
         terminal = _Terminal(worker)
         self._workers.callback(terminal.close)
-        assert terminal.listens.wait(_PATIENCE_S), f"{block}: no worker\n{terminal.shown()}"
+        terminal.said_enough.wait(_PATIENCE_S)
+        assert terminal.listens, f"{block}: no worker listens\n{terminal.shown()}"
 
 
 class _Terminal:
     """Shows what a worker says, and stops it when it is closed."""
 
     def __init__(self, worker: "subprocess.Popen[bytes]") -> None:
-        self.listens = threading.Event()
+        self.listens = False
+        #: Set once it listens, or will say no more.
+        self.said_enough = threading.Event()
         self._worker = worker
         self._said: list[bytes] = []
         self._reading = threading.Thread(target=self._read)
@@ -130,7 +135,9 @@ class _Terminal:
         for line in self._worker.stdout:
             self._said.append(line)
             if _LISTENS in line:
-                self.listens.set()
+                self.listens = True
+                self.said_enough.set()
+        self.said_enough.set()
 
     def close(self) -> None:
         """Press Ctrl-C; the worker must leave in order."""
@@ -147,7 +154,7 @@ def _programs(directory: Path) -> Path:
     programs = directory / ".bin"
     programs.mkdir()
     program = programs / "vera-worker"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vera_supervisor "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m vera_supervisor "$@"\n')
     program.chmod(0o755)
     return programs
 
@@ -158,11 +165,12 @@ def with_ports(text: str, ports: list[str]) -> str:
 
 
 def free_ports(count: int) -> list[str]:
-    """Return ports that nobody listens on."""
+    """Return ports that nobody listens on, and that the kernel gives to no client's connection."""
+    found: list[str] = []
     with ExitStack() as stack:
-        found = []
-        for _ in range(count):
+        while len(found) < count:
             holder = stack.enter_context(socket.socket())
-            holder.bind(("127.0.0.1", 0))
-            found.append(str(holder.getsockname()[1]))
-        return found
+            with suppress(OSError):
+                holder.bind(("127.0.0.1", random.randint(*_NO_CLIENT_HAS)))
+                found.append(str(holder.getsockname()[1]))
+    return found

@@ -15,6 +15,10 @@ DECIDING = [
         SUPERVISOR / f"{name}.py"
         for name in (
             "scheduler",
+            "arrivals",
+            "attempts",
+            "lives",
+            "policy",
             "admission",
             "reservations",
             "habits",

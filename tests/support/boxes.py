@@ -121,3 +121,23 @@ class SystemdBox(Box):
     def down(self) -> None:
         """Power it off and remove it."""
         self.control("down", "--name", self.name, check=False)
+
+
+class KernelBox(Box):
+    """A machine with a kernel of its own, where control groups have all controllers; it is slow."""
+
+    def __init__(self) -> None:
+        name = {"UML_BOX_NAME": f"vera-{uuid.uuid4().hex[:8]}"}
+        super().__init__("uml-box", ("exec",), name)
+
+    def boot(self) -> None:
+        """Boot it, once."""
+        self.up("up")
+
+    def share(self) -> Path:
+        """Return the folder that it sees as /host."""
+        return Path(self.control("share").stdout.strip())
+
+    def down(self) -> None:
+        """Power it off and remove its disk."""
+        self.control("down", check=False)

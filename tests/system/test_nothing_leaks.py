@@ -99,7 +99,7 @@ def test_what_clients_choose_makes_no_series(tmp_path: Path) -> None:
         use("first", 1)
         before = series()
         assert len(before) > 30
-        use("other", 1000)
+        use("other", 300)
         assert series() == before
         assert "other" not in "".join(before)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from vera_client.commands.screen import percent, seconds
 from vera_client.records import Function, TaskRecord
-from vera_worker.tasks import Failure
+from vera_worker.tasks import DEFAULT_POOL, Failure
 
 LIST_HEADER = ("ID", "STATUS", "FUNCTION", "PRIORITY", "QUEUED", "TOOK", "ERROR")
 FUNCTIONS_HEADER = ("FUNCTION", "DOES", "LIMITS")
@@ -31,7 +31,9 @@ def list_row(record: TaskRecord) -> tuple[str, ...]:
 
 def function_row(function: Function) -> tuple[str, ...]:
     """Return a function as a row of a list."""
-    limits = (f"{name}={value}" for name, value in function.limits.items() if value is not None)
+    limits = [f"{name}={value}" for name, value in function.limits.items() if value is not None]
+    if function.pool != DEFAULT_POOL:
+        limits.insert(0, f"pool={function.pool}")
     return f"{function.name}{function.signature}", function.doc, ", ".join(limits)
 
 

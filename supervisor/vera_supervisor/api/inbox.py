@@ -2,7 +2,7 @@
 
 Hypercorn's own queue holds up whoever puts something into it for as long as nobody takes anything
 out: a client that sends many pieces to an application that has ended would keep its connection for
-ever. Here nothing waits for an application that has ended.
+ever. Here nothing is kept for an application once its answer has left.
 """
 
 import asyncio
@@ -41,8 +41,11 @@ class Inbox:
             return
         self._events.append(event)
         self._come.set()
-        if event["type"] == "http.request" and event["more_body"]:
-            while len(self._events) >= _MOST:
+        if event["type"] == "http.disconnect":  # the answer has left, or the client
+            self._over = True
+            self._room.set()
+        elif event["type"] == "http.request" and event["more_body"]:
+            while len(self._events) >= _MOST and not self._over:
                 self._room.clear()
                 await self._room.wait()
 
@@ -57,12 +60,6 @@ class Inbox:
             await self._come.wait()
         self._room.set()
         return self._events.popleft()
-
-    def end(self) -> None:
-        """Take no more: the application has ended."""
-        self._over = True
-        self._events.clear()
-        self._room.set()
 
 
 class Requests(TaskGroup):
@@ -90,5 +87,4 @@ async def _serve(app: Any, scope: Scope, inbox: Inbox, send: Any) -> None:
     except Exception:
         log.exception("a request broke")
     finally:
-        inbox.end()
         await send(None)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vera_supervisor.api.answers import PoolOut
 from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
 from vera_supervisor.api.schemas import RecordOut, record_out
+from vera_supervisor.attempts import LOSSES
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config
@@ -17,7 +18,6 @@ from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
-from vera_supervisor.scheduler import LOSSES
 from vera_supervisor.slot import SlotState
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.waiting import Blocked

@@ -1,7 +1,6 @@
 """The OpenAPI 3.1 document: operations in words, shapes from the very types that are encoded."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -149,7 +148,8 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def _name(status: int) -> str:
-    return "".join(word.capitalize() for word in HTTPStatus(status).name.split("_"))
+    kind, _ = KINDS[status]
+    return "".join(word.capitalize() for word in kind.split("-"))
 
 
 def _explained(name: str, shape: dict[str, Any]) -> dict[str, Any]:

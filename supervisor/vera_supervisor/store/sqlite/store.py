@@ -35,7 +35,7 @@ T = TypeVar("T")
 START_DELAY_S: Final = 0.02
 #: When so many writes come at once, the next ones are gathered for so long: a commit costs the same
 #: for few tasks as for many, and each one makes two threads contend for Python's lock.
-BUSY_WRITES: Final = 16
+BUSY_WRITES: Final = 64
 PACE_S: Final = 0.01
 #: A page ends early when its records take more than this.
 PAGE_BYTES: Final = 16 << 20
@@ -154,13 +154,14 @@ class SqliteStore:
             self._loop.call_soon(write.done, _CLOSED)
             return
         self._writes.append(write)
-        self._hand_over_later(soon=soon)
+        if not self._soon:
+            self._hand_over_later(soon=soon)
 
     def _hand_over_later(self, *, soon: bool) -> None:
         """Hand over when this turn of the loop is done: one parcel for all that it brings."""
-        if self._soon or (self._handing_over is not None and not soon):
-            return
         if self._handing_over is not None:
+            if not soon:
+                return
             self._handing_over.cancel()
         delay_s = self._paced_until - self._loop.time() if soon else START_DELAY_S
         if delay_s > 0:

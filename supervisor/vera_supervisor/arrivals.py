@@ -1,0 +1,216 @@
+"""How tasks come in: submitted by a client, or left by an earlier run. Pure.
+
+A submission is a task once it is stored; one that depends on others waits for their ends.
+"""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Final
+
+from vera_supervisor import events as ev
+from vera_supervisor.attempts import Attempts
+from vera_supervisor.certificates import WORKER_LOST, dependency_failed
+from vera_supervisor.dependencies import Dependent
+from vera_supervisor.effects import Accept, AddTask, Effect, Refusal, Refuse
+from vera_supervisor.live_task import LiveTask
+from vera_supervisor.policy import Policy
+from vera_supervisor.recovery import Recovery
+from vera_worker.lifecycle import FAIL, QUEUED, RUNNING, Status
+from vera_worker.tasks import Record, Task
+
+#: So many starts are on disk before they begin once tasks of an earlier run were taken up: a task
+#: that kills the worker at once would otherwise never be seen to have started.
+CAREFUL_STARTS: Final = 256
+
+
+class Arrivals(Attempts):
+    """Lives that begin here."""
+
+    def __init__(self, policy: Policy, rng: Random) -> None:
+        super().__init__(policy, rng)
+        self.draining = False
+        #: While tasks of an earlier run are taken up.
+        self._recovery: Recovery | None = None
+
+    # What others may read.
+
+    @property
+    def recovering(self) -> bool:
+        """Whether tasks of an earlier run are still being taken up."""
+        return self._recovery is not None
+
+    def position(self, live: LiveTask) -> int | None:
+        """Return the place of a waiting task in the queue, from 1."""
+        return self.waiting.position(live)
+
+    # Submissions.
+
+    def _submitted(self, event: ev.Submitted, now: float) -> list[Effect]:
+        task = event.task
+        known = self.live.get(task.task_id)
+        if known is not None:
+            # While it is being stored, the answer to the first submission answers this one too.
+            same = known.task.digest == task.digest
+            return [] if same and not known.added else [self._known(known.task, task, known.told)]
+        refuse = self._refusal(event)
+        if refuse is not None:
+            return [refuse]
+        self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
+        self._count(task, 1)
+        if task.depends_on:
+            self._depend(live, event.ended, now + event.delay_s)
+        return [AddTask(task, event.delay_s, event.expires_in_s)]
+
+    def _refusal(self, event: ev.Submitted) -> Refuse | None:
+        """Return why a new task is not taken, if so."""
+        task = event.task
+        if self.draining:
+            detail = "the worker is draining"
+            return Refuse(task.task_id, Refusal.DRAINING, detail, task.digest)
+        if self.queued >= self.policy.queue_size:
+            detail = f"the queue is full ({self.policy.queue_size} tasks)"
+            return Refuse(task.task_id, Refusal.QUEUE_FULL, detail, task.digest)
+        pool = self._pool_of(task)
+        if not pool.has_room():
+            detail = f"the queue of the pool {pool.name} is full ({pool.queue_size} tasks)"
+            full = Refusal.QUEUE_FULL
+            return Refuse(task.task_id, full, detail, task.digest, pool=pool.name)
+        for other in task.depends_on:
+            if other not in self.live and other not in event.ended:
+                detail = f"depends_on: there is no task {other!r}"
+                return Refuse(task.task_id, Refusal.DEPENDENCY, detail, task.digest, "depends_on")
+        if task.requirements is not None:
+            excess = self.waiting.reservations.impossible(task.requirements)
+            if excess is not None:
+                field, what = excess
+                detail = f"{field}: {what}"
+                return Refuse(task.task_id, Refusal.IMPOSSIBLE, detail, task.digest, field)
+        return None
+
+    def _added(self, effect: AddTask, event: ev.Saved, now: float) -> list[Effect]:
+        task = effect.task
+        live = self.live[task.task_id]
+        known = event.existing
+        if known is not None and not _never_begun(known, task):
+            forgotten = self._forget(live, known.status, now)
+            return [self._known(known.task, task, known.status), *forgotten]
+        live.added = True
+        if effect.expires_in_s is not None:
+            live.expires_at = live.accepted_at + effect.expires_in_s
+        settled: list[Effect] = []
+        if not task.depends_on:
+            self._wait(live, live.accepted_at + effect.delay_s, now, live.accepted_at)
+        elif (dependent := self.waiting.dependencies[task.task_id]).settled:
+            settled = self._settle(dependent, now)
+        position = self.waiting.position(live)
+        before = known is not None
+        return [Accept(task.task_id, QUEUED, position, before, task.digest), *settled]
+
+    def _forget(self, live: LiveTask, status: Status, now: float) -> list[Effect]:
+        """A submission came to nothing: a task of its id is none of ours, or `status` already."""
+        task = live.task
+        del self.live[task.task_id]
+        self._count(task, -1)
+        if task.depends_on:
+            self.waiting.dependencies.remove(task.task_id)
+        return self._tell_dependents(task.task_id, status, now)
+
+    def _known(self, known: Task, task: Task, status: Status) -> Effect:
+        if known.digest != task.digest:
+            return conflict(task)
+        live = self.live.get(known.task_id)
+        position = None if live is None else self.position(live)
+        return Accept(known.task_id, status, position, known=True, digest=task.digest)
+
+    # Tasks that an earlier run left.
+
+    def _recovered(self, event: ev.Recovered, now: float) -> list[Effect]:
+        if self._recovery is None:
+            self._recovery = Recovery(now, event.wall)
+        recovery, effects = self._recovery, list[Effect]()
+        for record in event.records:
+            live, ready_at = recovery.take_up(record)
+            self.live[live.task.task_id] = live
+            self._count(live.task, 1)
+            if record.status is not RUNNING:
+                effects += self._take_up_waiting(live, event, ready_at, now)
+            elif self.waiting.is_unknown(live.task.function):
+                self.waiting.park(live)  # may it be run again? Its function would tell
+            else:
+                effects += self._lost_with_the_worker(live, now)
+        if not event.more:
+            # All at once: so each comes to the end of its class, whatever order they were read in.
+            for live in recovery.in_order():
+                self.waiting.enqueue(live, live.place)
+            self._recovery = None
+            self._careful_starts = CAREFUL_STARTS
+        return effects
+
+    def _lost_with_the_worker(self, live: LiveTask, now: float) -> list[Effect]:
+        """A task, now taken for one that waits, was running when the worker was lost."""
+        self._count(live.task, -1)
+        self.running += 1
+        live.status = RUNNING
+        self.waiting.begin(live)
+        return self._end_badly(live, WORKER_LOST, b"", now)
+
+    def _take_up_waiting(
+        self, live: LiveTask, event: ev.Recovered, ready_at: float, now: float
+    ) -> list[Effect]:
+        assert self._recovery is not None
+        if live.task.depends_on and not live.attempt:
+            # One that the store has forgotten had ended well: else this task would have as well.
+            dependent = self._depend(live, event.ended, ready_at)
+            if not dependent.settled:
+                return []
+            if dependent.failed is not None:
+                return self._settle(dependent, now)
+            self.waiting.leave(live)
+        if ready_at > now:
+            self._delay(live, ready_at)
+        else:
+            self._recovery.line_up(live)
+        return []
+
+    # Tasks that depend on others.
+
+    def _depend(self, live: LiveTask, ended: Mapping[str, Status], ready_at: float) -> Dependent:
+        others = live.task.depends_on
+        awaited = [task_id for task_id in others if task_id in self.live]
+        dependent = self.waiting.dependencies.add(live, awaited, ready_at)
+        for task_id in others:
+            if task_id in ended and task_id not in self.live:
+                dependent.learn(task_id, ended[task_id])
+        return dependent
+
+    def _tell_dependents(self, task_id: str, status: Status, now: float) -> list[Effect]:
+        """Let those who waited for a task run, or fail, now that it has ended."""
+        effects: list[Effect] = []
+        for dependent in self.waiting.dependencies.ended(task_id, status):
+            if dependent.live.added and dependent.settled:
+                effects += self._settle(dependent, now)
+        return effects
+
+    def _settle(self, dependent: Dependent, now: float) -> list[Effect]:
+        live = dependent.live
+        self.waiting.leave(live)
+        if dependent.failed is None:
+            self._wait(live, dependent.ready_at, now, now)
+            return []
+        failure = dependency_failed(*dependent.failed)
+        return [self._finish(live, FAIL, None, failure, b"")]
+
+
+def conflict(task: Task) -> Refuse:
+    """Return the refusal of a task whose id another one has."""
+    detail = f"another task has the id {task.task_id!r}; send a new id, or the same body"
+    return Refuse(task.task_id, Refusal.CONFLICT, detail, task.digest, "task_id")
+
+
+def _never_begun(known: Record, task: Task) -> bool:
+    """Return whether `known` is a task that was stored although the store said it was not.
+
+    Its client was refused, and now asks again: the task is taken up after all.
+    """
+    begun = known.status is not QUEUED or known.attempt > 0
+    return known.task.digest == task.digest and not begun
