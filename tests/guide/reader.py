@@ -40,7 +40,6 @@ class Reader:
             "HOME": str(directory),
             "NO_PROXY": "*",
             "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(directory),
             "VERA_URL": url,
             "WORKER_PORT": self._ports[0],
             # Others may keep this machine busy.
@@ -112,14 +111,17 @@ class Reader:
         )
         terminal = _Terminal(worker)
         self._workers.callback(terminal.close)
-        assert terminal.listens.wait(_PATIENCE_S), f"{block}: no worker\n{terminal.shown()}"
+        terminal.said_enough.wait(_PATIENCE_S)
+        assert terminal.listens, f"{block}: no worker listens\n{terminal.shown()}"
 
 
 class _Terminal:
     """Shows what a worker says, and stops it when it is closed."""
 
     def __init__(self, worker: "subprocess.Popen[bytes]") -> None:
-        self.listens = threading.Event()
+        self.listens = False
+        #: Set once it listens, or will say no more.
+        self.said_enough = threading.Event()
         self._worker = worker
         self._said: list[bytes] = []
         self._reading = threading.Thread(target=self._read)
@@ -133,7 +135,9 @@ class _Terminal:
         for line in self._worker.stdout:
             self._said.append(line)
             if _LISTENS in line:
-                self.listens.set()
+                self.listens = True
+                self.said_enough.set()
+        self.said_enough.set()
 
     def close(self) -> None:
         """Press Ctrl-C; the worker must leave in order."""
@@ -150,7 +154,7 @@ def _programs(directory: Path) -> Path:
     programs = directory / ".bin"
     programs.mkdir()
     program = programs / "vera-worker"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vera_supervisor "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m vera_supervisor "$@"\n')
     program.chmod(0o755)
     return programs
 

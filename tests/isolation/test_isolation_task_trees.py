@@ -31,9 +31,8 @@ MOST_PROCESSES = 40
 #: Hierarchies that the worker has groups in, by the way in which it then kills.
 MODES = {
     "process tree": (),
-    "control group": (UNIFIED,),
     "groups that only count": ("memory", "pids"),
-    "both": (UNIFIED, "memory", "pids"),
+    "groups that kill": (UNIFIED, "memory", "pids"),
 }
 
 

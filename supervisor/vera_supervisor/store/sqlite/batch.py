@@ -25,7 +25,7 @@ from vera_supervisor.store.sqlite.rows import (
     fixed_columns,
     new_entry,
 )
-from vera_worker.lifecycle import Status
+from vera_worker.lifecycle import QUEUED, RUNNING
 from vera_worker.tasks import Record
 
 Answer: TypeAlias = StoreFault | Record | None
@@ -136,7 +136,7 @@ class Batch:
         if entry is None:
             return over(effect.task_id)
         was = entry.state
-        entry.status = Status.RUNNING
+        entry.status = RUNNING
         entry.state = State(effect.attempt, was.spent, was.ready_at, at, was.failure)
         return None
 
@@ -146,7 +146,7 @@ class Batch:
             return over(effect.task_id)
         was = entry.state
         ready_at = at + effect.delay_s if effect.delay_s else was.ready_at
-        entry.status = Status.QUEUED
+        entry.status = QUEUED
         entry.state = State(effect.attempt, effect.spent, ready_at, was.started_at, effect.failure)
         self._keep_output(entry, effect.output)
         return None

@@ -154,13 +154,14 @@ class SqliteStore:
             self._loop.call_soon(write.done, _CLOSED)
             return
         self._writes.append(write)
-        self._hand_over_later(soon=soon)
+        if not self._soon:
+            self._hand_over_later(soon=soon)
 
     def _hand_over_later(self, *, soon: bool) -> None:
         """Hand over when this turn of the loop is done: one parcel for all that it brings."""
-        if self._soon or (self._handing_over is not None and not soon):
-            return
         if self._handing_over is not None:
+            if not soon:
+                return
             self._handing_over.cancel()
         delay_s = self._paced_until - self._loop.time() if soon else START_DELAY_S
         if delay_s > 0:
