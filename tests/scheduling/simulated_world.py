@@ -194,7 +194,7 @@ class World:
             r.task.task_id
             for r in left
             if r.status is Status.RUNNING and self.is_offered(r.task.function)
-        }  # whether others may be run again is not known
+        }
         assert ran <= judged, "what ran is stored as waiting, or as ended"
         self.tell(ev.Recovered((), self.now + self.wall_offset, more=False))
         self.tell(ev.TimePassed())
