@@ -4,11 +4,13 @@ The task modules are always imported anew: which of the files that they read, an
 that their functions import later, have changed, nobody can know.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple
 
+import anyio
 import anyio.to_thread
 
 from vera_supervisor import entrance
@@ -74,25 +76,50 @@ class Reloader:
         self._entrance_of = entrance_of
         self._on_trial = on_trial
         self._obey = obey
-        self._turn = anyio.Lock()
+        #: Those who have asked for a reload and wait to hear of it.
+        self._asked: asyncio.Queue[asyncio.Future[Reloaded]] = asyncio.Queue()
 
     async def reload(self) -> Reloaded:
-        """Return what has changed; raise CANNOT_RELOAD, and change nothing."""
-        async with self._turn:
-            new = await anyio.to_thread.run_sync(self._read)
-            found = changes(self._config, new)
-            refused = [change for change in found if not change.reloadable]
-            if refused:
-                raise NeedsRestart(refused)
-            let_in = await anyio.to_thread.run_sync(self._entrance_of, new)
-            async with self._on_trial(new) as code:
-                functions = self._obey(new, let_in, code)
-                self._config = new
+        """Return what has changed; raise CANNOT_RELOAD, and change nothing.
+
+        It is done by `run`, whether or not the caller stays to hear of it.
+        """
+        answer: asyncio.Future[Reloaded] = asyncio.get_running_loop().create_future()
+        self._asked.put_nowait(answer)
+        return await asyncio.shield(answer)
+
+    async def run(self, signals: AsyncIterator[object], notifier: Notifier) -> None:
+        """Reload when somebody asks for it, and at each of these signals, for ever."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._serve)
+            group.start_soon(self._reload_on, signals, notifier)
+
+    async def _serve(self) -> None:
+        """Do what is asked for, one reload after another."""
+        while True:
+            answer = await self._asked.get()
+            try:
+                done = await self._reload()
+            except CANNOT_RELOAD as error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(done)
+
+    async def _reload(self) -> Reloaded:
+        new = await anyio.to_thread.run_sync(self._read)
+        found = changes(self._config, new)
+        refused = [change for change in found if not change.reloadable]
+        if refused:
+            raise NeedsRestart(refused)
+        let_in = await anyio.to_thread.run_sync(self._entrance_of, new)
+        async with self._on_trial(new) as code:
+            functions = self._obey(new, let_in, code)
+            self._config = new
         said = [*map(str, found), *functions.words()]
         log.info("reloaded: %s", "; ".join(said) or "nothing but the code can have changed")
         return Reloaded(found, functions)
 
-    async def reload_on(self, signals: AsyncIterator[object], notifier: Notifier) -> None:
+    async def _reload_on(self, signals: AsyncIterator[object], notifier: Notifier) -> None:
         """Reload at each of these signals; what is wrong is logged, and the worker goes on."""
         async for _ in signals:
             notifier.reloading()

@@ -120,6 +120,7 @@ class Roster:
             self.slots.last_sign_of_life = now
             slot.answered(now, self.limits)
             insort(self.idle, slot, key=lambda slot: slot.idle_since)
+            self._expect_farewell(slot)
 
     def lost(self, slot: Slot, now: float) -> None:
         """The executor of `slot` is gone."""

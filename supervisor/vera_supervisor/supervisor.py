@@ -193,7 +193,7 @@ async def _serve(
             group.start_soon(service)
         group.start_soon(prune, store, clock)
         group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
-        group.start_soon(reloader.reload_on, world.hangups, notifier)
+        group.start_soon(reloader.run, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
         _announce(url, world.ready_fd)

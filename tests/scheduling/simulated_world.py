@@ -91,7 +91,7 @@ class World:
         #: What was taken of each resource after the last step.
         self.reserved: dict[str, float] = {}
         #: How many attempts ran after it, by the functions for which that is limited.
-        self.attempts_running: dict[str, int] = {}
+        self.attempts_running: Counter[str] = Counter()
 
     # Steps.
 
@@ -190,7 +190,11 @@ class World:
             event = ev.Recovered((record,), self.now + self.wall_offset, more=True, ended=ended)
             self.tell(event)
         judged = {write.task_id for write in self.writes if not isinstance(write, fx.AddTask)}
-        ran = {r.task.task_id for r in left if r.status is Status.RUNNING}
+        ran = {
+            r.task.task_id
+            for r in left
+            if r.status is Status.RUNNING and self.is_offered(r.task.function)
+        }
         assert ran <= judged, "what ran is stored as waiting, or as ended"
         self.tell(ev.Recovered((), self.now + self.wall_offset, more=False))
         self.tell(ev.TimePassed())
@@ -391,19 +395,14 @@ class World:
         assert self.scheduler.running == sum(live.status is Status.RUNNING for live in lives)
         assert self.scheduler.queued == sum(live.status is Status.QUEUED for live in lives)
         assert self.scheduler.late_answers == self.late
+        running = Counter(live.task.function for live in lives if live.status is Status.RUNNING)
+        before, self.attempts_running = self.attempts_running, running
         for function, most in self.policy.max_concurrency.items():
-            running = [
-                live
-                for live in lives
-                if live.task.function == function and live.status is Status.RUNNING
-            ]
-            before = self.attempts_running.get(function, 0)
-            assert len(running) <= max(most, before), "more attempts of it than there may be"
-            self.attempts_running[function] = len(running)
+            assert running[function] <= max(most, before[function]), "more attempts than may be"
             group = Group(function, reserves=False, choosy=False)
             line = self.scheduler.waiting.line_of(function)
             closed, known = line.queue.is_closed(group), group in line.groups
-            held = len(running) >= most or not self.is_offered(function)
+            held = running[function] >= most or not self.is_offered(function)
             assert closed == (known and held), "held back exactly at its limit"
         self._check_reservations(lives)
         for pool in self.scheduler.pools:

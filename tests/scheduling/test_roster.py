@@ -224,6 +224,16 @@ def test_the_warmest_takes_the_next_task_and_a_self_check_does_not_warm() -> Non
     assert roster.take_idle().slot_id == 3
 
 
+def test_one_that_passed_its_self_check_leaves_no_later_for_that() -> None:
+    roster = roster_of(0, 1, check_interval_s=IDLE_TIMEOUT_S - 2.0)
+    roster.grow(1, 0.0)
+    (slot,) = ready(roster)
+    roster.due(IDLE_TIMEOUT_S - 2.0)
+    reset_alarm(roster, IDLE_TIMEOUT_S - 2.0)
+    roster.answered(slot, IDLE_TIMEOUT_S - 1.0)
+    assert roster.alarm.at == roster.next_deadline() == IDLE_TIMEOUT_S
+
+
 def test_one_that_was_not_asked_gives_no_sign_of_life() -> None:
     roster = roster_of(0, 1)
     roster.grow(1, 0.0)

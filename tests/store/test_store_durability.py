@@ -93,7 +93,7 @@ def was_hurt(path: Path) -> bool:
 @pytest.mark.parametrize(
     ("call", "moments"),
     [
-        *sweep("pwrite64", 9, 20),
+        *sweep("pwrite64", 9, 20, 38),
         *sweep("fdatasync", 9),
         *sweep("ftruncate", 1),
         *sweep("unlink", 1),
@@ -115,7 +115,12 @@ def test_a_writer_killed_at_any_moment_has_kept_what_it_acknowledged(
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize(
     ("call", "moments"),
-    [*sweep("pwrite64", 12), *sweep("fdatasync", 12), *sweep("ftruncate", 2), *sweep("unlink", 2)],
+    [
+        *sweep("pwrite64", 12, 34),
+        *sweep("fdatasync", 9, 12),
+        *sweep("ftruncate", 2),
+        *sweep("unlink", 2),
+    ],
 )
 def test_a_writer_whose_disk_fails_once_refuses_and_then_goes_on(
     tmp_path: Path, call: str, error: str, moments: Sequence[int]

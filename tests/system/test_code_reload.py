@@ -5,9 +5,11 @@ Old executors end the task that they run, with the code that they have; new task
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.patience import until, until_status
@@ -242,6 +244,19 @@ def test_a_worker_whose_module_is_never_imported_does_not_start(tmp_path: Path) 
         )
     assert failed.value.status == 2
     assert "task module 'stuck' cannot be loaded" in failed.value.log
+
+
+def test_a_worker_stops_although_new_code_is_being_imported(tmp_path: Path) -> None:
+    site = Deployment(tmp_path)
+    with site.worker, ThreadPoolExecutor() as threads:
+        imported = tmp_path / "imported"
+        site.write(f"import threading\nopen({str(imported)!r}, 'w')\nthreading.Event().wait()\n")
+        asking = threads.submit(site.reload)
+        until(imported.exists)
+        assert site.worker.terminate() == 0
+        assert isinstance(asking.exception(), httpx.RemoteProtocolError)
+        assert alive(site.worker.survivors()) == []
+        assert "Traceback" not in site.worker.log.read_text()
 
 
 def test_a_worker_that_stops_ends_all_generations_once(tmp_path: Path) -> None:
