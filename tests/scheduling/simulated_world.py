@@ -344,6 +344,7 @@ class World:
             known = self.records.get(write.task.task_id)
             if known is None:
                 task = write.task
+                assert self.records.keys() >= {*task.depends_on}, "it is stored after those"
                 self.records[task.task_id] = Record(task=task, number=len(self.records) + 1)
             return known and msgspec.structs.replace(known)
         record = self.records[write.task_id]
