@@ -356,8 +356,10 @@ class World:
             waits = isinstance(write, fx.RequeueTask)
             record.status = Status.QUEUED if waits else Status.RUNNING
         record.attempt = write.attempt
+        if isinstance(write, fx.StartAttempt | fx.RequeueTask):
+            record.spent = write.spent
         if isinstance(write, fx.RequeueTask):
-            record.spent, record.failure = write.spent, write.failure
+            record.failure = write.failure
             if write.delay_s:
                 record.ready_at = self.now + self.wall_offset + write.delay_s
         return None

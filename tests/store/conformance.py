@@ -56,7 +56,8 @@ class Writer:
         self.store.add(AddTask(task, 0.0, None), self._hear())
 
     def start(self, task_id: str, attempt: int = 1, at: float = NOW) -> None:
-        self.store.start(StartAttempt(task_id, attempt, acknowledge=True), at, self._hear())
+        effect = StartAttempt(task_id, attempt, SPENT, acknowledge=True)
+        self.store.start(effect, at, self._hear())
 
     def requeue(self, task_id: str, attempt: int = 1, output: bytes = b"") -> None:
         effect = RequeueTask(task_id, attempt, BOOM, 1.0, output, SPENT)
@@ -171,6 +172,7 @@ class StoreConformance:
             record = await writer.record("a")
             assert (record.status, record.attempt) == (Status.RUNNING, 1)
             assert record.started_at == NOW + 2.5
+            assert record.spent == SPENT, "whatever was said, or not stored, before"
 
         store(story)
 
