@@ -61,6 +61,19 @@ def test_an_executor_whose_output_was_closed_is_unfit(child: Child) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        (os.devnull, "the task closed or replaced one of its standard streams"),
+        ("/proc/self/fd/2", None),  # the same pipe, opened once more
+    ],
+)
+def test_an_executor_whose_output_goes_elsewhere_is_unfit(
+    child: Child, path: str, why: str | None
+) -> None:
+    assert _unfit(child, "put_over_stdout", path) == why
+
+
 def test_an_executor_whose_directory_is_gone_is_unfit(start: Start, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()

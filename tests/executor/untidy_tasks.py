@@ -90,6 +90,13 @@ def leave_stdout(how: str) -> None:
             sys.stdout.reconfigure(encoding="latin-1", line_buffering=False)  # type: ignore[union-attr]
 
 
+def put_over_stdout(path: str) -> None:
+    """Open a file, and put it where standard output is."""
+    fd = os.open(path, os.O_WRONLY)
+    os.dup2(fd, 1)
+    os.close(fd)
+
+
 def leave_stdin_closed() -> None:
     """Close sys.stdin."""
     sys.stdin.close()

@@ -190,7 +190,11 @@ class World:
             event = ev.Recovered((record,), self.now + self.wall_offset, more=True, ended=ended)
             self.tell(event)
         judged = {write.task_id for write in self.writes if not isinstance(write, fx.AddTask)}
-        ran = {r.task.task_id for r in left if r.status is Status.RUNNING}
+        ran = {
+            r.task.task_id
+            for r in left
+            if r.status is Status.RUNNING and self.is_offered(r.task.function)
+        }
         assert ran <= judged, "what ran is stored as waiting, or as ended"
         self.tell(ev.Recovered((), self.now + self.wall_offset, more=False))
         self.tell(ev.TimePassed())
