@@ -3,9 +3,11 @@
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, TypeVar, overload
 
 import msgspec
+from msgspec import Meta
 
 from vera_worker.tasks import Isolation, Priority
 
@@ -14,24 +16,27 @@ _MARK = "__vera_task__"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-class TaskOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Limits and habits of one function; None leaves it to the configuration."""
 
-    name: str | None = None
+    name: Annotated[str, Meta(min_length=1)] | None = None
     #: Seconds that one attempt may take.
-    timeout: float | None = None
+    timeout: Annotated[float, Meta(gt=0)] | None = None
     #: Bytes that one attempt may use.
-    memory: int | None = None
-    max_retries: int | None = None
+    memory: Annotated[int, Meta(ge=2**20)] | None = None
+    max_retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     #: Seconds before the first retry.
-    retry_delay: float | None = None
+    retry_delay: Annotated[float, Meta(ge=0)] | None = None
     priority: Priority | None = None
-    max_concurrency: int | None = None
+    max_concurrency: Annotated[int, Meta(ge=1)] | None = None
     isolation: Isolation | None = None
     #: Whether a sandboxed attempt may use the network.
     network: bool | None = None
     #: False: never start it a second time, even when the worker was lost while it ran.
     idempotent: bool = True
+
+
+_OPTIONS: Final = TaskOptions.__struct_fields__
 
 
 class Parameter(msgspec.Struct, frozen=True, gc=False):
@@ -79,15 +84,27 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     be private or imported, and say its `timeout` (seconds), `memory` (bytes), `max_retries`,
     `retry_delay` (seconds), `priority`, `max_concurrency`, `isolation`, whether it may use the
     `network` when it is sandboxed, and whether it is `idempotent`. The function itself is returned,
-    so it can be called as before.
+    so it can be called as before. Raises ValueError where an option is not what it may be.
     """
-    chosen = msgspec.convert(options, TaskOptions)
+    chosen = _chosen(options)
 
     def mark(function: _F) -> _F:
         setattr(function, _MARK, chosen)
         return function
 
     return mark if function is None else mark(function)
+
+
+def _chosen(options: dict[str, Any]) -> TaskOptions:
+    for name in (name for name in options if name not in _OPTIONS):
+        close = get_close_matches(name, _OPTIONS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(_OPTIONS)}"
+        raise ValueError(f"@task has no option {name!r}; {hint}")
+    try:
+        return msgspec.convert(options, TaskOptions)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise ValueError(f"@task({path.rstrip('`')}): {message}") from None
 
 
 def options_of(function: Callable[..., Any]) -> TaskOptions | None:

@@ -1,5 +1,7 @@
 """How long a sender of many tasks puts up with a worker that cannot take them."""
 
+import random
+from collections.abc import Callable
 from typing import Final
 
 from vera_client.errors import Refused, WorkerUnreachable
@@ -7,6 +9,8 @@ from vera_client.errors import Refused, WorkerUnreachable
 QUEUE_FULL: Final = 429
 #: Seconds before the next try at a worker that does not answer.
 _AWAY_S: Final = 1.0
+#: Seconds over which those who were sent away together come back: not all at the same moment.
+_SPREAD_S: Final = 1.0
 
 
 class Patience:
@@ -17,8 +21,10 @@ class Patience:
     none at all if it has never taken anything, for then it is more likely the wrong one.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, rng: Callable[[], float] = random.random) -> None:
+        """`rng` returns numbers from 0 up to 1."""
         self._limit_s = limit_s
+        self._rng = rng
         self._away_since: float | None = None
         #: Whether the worker has ever taken a task.
         self.met = False
@@ -32,9 +38,12 @@ class Patience:
         """Return the seconds before the next try, or None to give up."""
         if isinstance(error, Refused) and error.status == QUEUE_FULL:
             self._away_since = None
-            return error.retry_after
+            return self._soon_after(error.retry_after)
         if self._away_since is None:
             self._away_since = now
         if not self.met or now - self._away_since >= self._limit_s:
             return None
-        return error.retry_after if isinstance(error, Refused) else _AWAY_S
+        return self._soon_after(error.retry_after if isinstance(error, Refused) else _AWAY_S)
+
+    def _soon_after(self, seconds: float) -> float:
+        return seconds + _SPREAD_S * self._rng()

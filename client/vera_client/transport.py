@@ -22,7 +22,7 @@ ANSWER_S: Final = 30.0
 HOLD_S: Final = 50.0
 #: Seconds at least between two requests that wait for the same task.
 BETWEEN_S: Final = 1.0
-#: The worker closes an idle connection after 5 seconds; not to use it then, we do so before.
+#: The worker closes an idle connection after 10 seconds; not to use it then, we do so before.
 IDLE_S: Final = 4.0
 
 # Never through a proxy from the environment.

@@ -12,9 +12,15 @@ from vera_executor import telling
 from vera_worker.errors import ModuleLoadError
 from vera_worker.handlers import FunctionInfo, describe, options_of
 
-#: Modules whose frames lead to those of the module that is imported.
+#: Modules whose frames lead to those of the module that is imported, or come of its `@task`.
 _OUR_FRAMES: Final = frozenset(
-    {__name__, "importlib", "importlib._bootstrap", "importlib._bootstrap_external"}
+    {
+        __name__,
+        "importlib",
+        "importlib._bootstrap",
+        "importlib._bootstrap_external",
+        "vera_worker.handlers",
+    }
 )
 
 

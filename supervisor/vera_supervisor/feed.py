@@ -6,6 +6,7 @@ of the worker an epoch; together they say whether a client that was cut off can 
 
 import asyncio
 import os
+import re
 from collections import defaultdict, deque
 from enum import StrEnum
 from typing import Final
@@ -17,6 +18,8 @@ from vera_worker.tasks import Failure, Progress
 
 #: Of those who listen to all tasks; no task has this id.
 _ALL: Final = ""
+#: The number of an event; it has as many digits as can be read, more than ever happens.
+_NUMBER: Final = re.compile("[0-9]{1,18}")
 
 
 class Kind(StrEnum):
@@ -137,7 +140,7 @@ class Feed:
     def since(self, last_id: str, task_id: str | None = None) -> list[Numbered] | None:
         """Return what happened after that event; None where that is not known any more."""
         epoch, _, digits = last_id.partition("-")
-        if epoch != self.epoch or not (digits.isascii() and digits.isdigit()):
+        if epoch != self.epoch or not _NUMBER.fullmatch(digits):
             return None
         first = self._number - len(self._history) + 1
         if not first - 1 <= int(digits) <= self._number:

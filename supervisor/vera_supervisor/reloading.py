@@ -95,12 +95,13 @@ class Reloader:
             group.start_soon(self._reload_on, signals, notifier)
 
     async def _serve(self) -> None:
-        """Do what is asked for, one reload after another."""
+        """Do what is asked for, one reload after another; what is wrong is logged as well."""
         while True:
             answer = await self._asked.get()
             try:
                 done = await self._reload()
             except CANNOT_RELOAD as error:
+                log.error("not reloaded, all stays as it was: %s", error)  # noqa: TRY400 - the user's mistake
                 answer.set_exception(error)
             else:
                 answer.set_result(done)
@@ -120,12 +121,11 @@ class Reloader:
         return Reloaded(found, functions)
 
     async def _reload_on(self, signals: AsyncIterator[object], notifier: Notifier) -> None:
-        """Reload at each of these signals; what is wrong is logged, and the worker goes on."""
+        """Reload at each of these signals, and tell the service manager."""
         async for _ in signals:
             notifier.reloading()
             try:
                 await self.reload()
                 notifier.ready("reloaded")
             except CANNOT_RELOAD as error:
-                log.error("not reloaded, all stays as it was: %s", error)  # noqa: TRY400 - the user's mistake
                 notifier.ready(f"not reloaded: {error}")

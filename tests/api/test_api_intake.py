@@ -178,6 +178,26 @@ async def test_answers_keep_their_turn_however_the_tasks_end() -> None:
 
 
 @on_loop
+async def test_answers_that_take_too_much_until_their_turn_are_read_again(monkeypatch: Any) -> None:
+    monkeypatch.setattr(intake_module, "_MAX_HELD_BYTES", 700)
+    ids = "abcdefgh"
+    desk = Desk(wait_s=300.0, executors=len(ids))
+    await desk.send(ids)
+    desk.bench.store.acknowledge()
+    for task_id in reversed(ids):
+        assert desk.intake.held_bytes < 700 + 700, "what is kept beside one more"
+        desk.bench.pool.end(task_id)
+        desk.bench.store.acknowledge()
+    desk.came.put_nowait(None)
+    await desk.client
+    answers = [json.loads(answer) for answer in desk.answers]
+    assert [(said["task_id"], said["status"]) for said in answers] == [
+        (task_id, "completed") for task_id in ids
+    ]
+    assert desk.intake.held_bytes == 0
+
+
+@on_loop
 async def test_when_the_worker_stops_all_are_told_how_things_stand() -> None:
     desk = Desk(wait_s=300.0)
     await desk.send("ab")

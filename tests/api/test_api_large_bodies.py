@@ -1,15 +1,18 @@
 """Large bodies that come at once have a bound together, whoever sends them and how slowly."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.on_loop import on_loop
 from tests.support.http_answers import Answer, assert_problem, connect, host_of, read_to_end
 from tests.support.patience import until
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.api.counted_body import BodyRoom
+from vera_supervisor.api.counted_body import SMALL_BYTES, BodyRoom
+from vera_supervisor.api.paced_body import counting
 
 SETTINGS = {"VERA_LIMITS__MAX_BODIES": "200KiB"}
 LARGE = 150 * 1024
@@ -31,6 +34,20 @@ def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(
     for size in held:
         room.give_back(size)
     assert room.take(1000), "one body always has room"
+
+
+@on_loop
+async def test_large_pieces_of_a_stream_are_counted_while_they_are_sent() -> None:
+    room, full = BodyRoom(100_000), list[bool]()
+
+    async def send(_: Any) -> None:
+        full.append(room.full)
+
+    counted = counting(send, room)
+    for size in (0, SMALL_BYTES, 200_000, 1):
+        event: Any = {"type": "http.response.body", "body": b"x" * size, "more_body": True}
+        await counted(event)
+    assert full == [False, False, True, False]
 
 
 def submission(size: int) -> bytes:

@@ -70,10 +70,10 @@ NOT_ACCEPTABLE = {
     "list": (b"[]", 422, None),
     "string": (b'"x"', 422, None),
     "number": (b"1", 422, None),
-    "empty object": (b"{}", 422, None),
+    "empty object": (b"{}", 422, "payload"),
     "payload is null": (asking(payload=None), 422, "payload"),
     "payload is a list": (asking(payload=[]), 422, "payload"),
-    "no function": (payload(args=[]), 422, "payload"),
+    "no function": (payload(args=[]), 422, "payload.function"),
     "function is null": (payload(function=None), 422, "payload.function"),
     "function is empty": (payload(function=""), 422, "payload.function"),
     "unknown function": (payload(function="nobody"), 422, "payload.function"),
@@ -86,8 +86,10 @@ NOT_ACCEPTABLE = {
     "argument twice": (
         payload(function="sleep", args=[1], kwargs={"seconds": 1}), 422, "payload.args",
     ),
-    "unknown field in payload": (payload(function="noop", code="1+1"), 422, "payload"),
-    "unknown field in payload too": (payload(function="noop", module="os"), 422, "payload"),
+    "unknown field in payload": (payload(function="noop", code="1+1"), 422, "payload.code"),
+    "unknown field in payload too": (
+        payload(function="noop", module="os"), 422, "payload.module",
+    ),
     "key twice": (b'{"payload":{"function":"noop"},"payload":{"function":"noop"}}', 422, "payload"),
     "key twice inside": (b'{"payload":{"function":"noop","function":"echo"}}', 422, "function"),
     "key twice, one disguised": (
@@ -96,7 +98,7 @@ NOT_ACCEPTABLE = {
     "key twice in a kwarg": (call(b'{"x":[{"y":1,"y":1}]}'), 422, "y"),
 }  # fmt: skip
 ENVELOPE = {
-    "unknown field": (asking(task="x"), 422, None),
+    "unknown field": (asking(task="x"), 422, "task"),
     "unknown priority": (asking(priority="urgent"), 422, "priority"),
     "priority of another case": (asking(priority="HIGH"), 422, "priority"),
     "priority is a number": (asking(priority=1), 422, "priority"),
@@ -122,7 +124,7 @@ ENVELOPE = {
         "requirements.memory_mb",
     ),
     "no cores": (asking(requirements={"cpu_cores": 0}), 422, "requirements.cpu_cores"),
-    "unknown requirement": (asking(requirements={"cpus": 1}), 422, "requirements"),
+    "unknown requirement": (asking(requirements={"cpus": 1}), 422, "requirements.cpus"),
 } | {
     f"id {task_id[:12]!r}": (asking(task_id=task_id), 422, "task_id")
     for task_id in (
@@ -150,6 +152,27 @@ def test_what_cannot_be_submitted(node: WorkerProcess, name: str) -> None:
     content, status, field = (CORPUS | ENVELOPE)[name]
     answer = node.client.post("/task/submit", content=content, headers=JSON)
     assert_problem(answer, status, field)
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (asking(priority="urgent"), "priority: one of critical, high, normal, low is expected"),
+        (
+            asking(on_dependency_failure="x"),
+            "on_dependency_failure: one of fail, run is expected",
+        ),
+        (b"{}", "payload: this is missing"),
+        (payload(args=[]), "payload.function: this is missing"),
+        (payload(function="noop", code=1), "payload.code: there is no such field"),
+        (asking(**{"y`" * 200_000: 1}), "y`" * 100 + ": there is no such field"),
+    ],
+    ids=["priority", "dependency", "missing", "missing inside", "unknown inside", "long name"],
+)
+def test_it_is_said_what_is_expected(node: WorkerProcess, content: bytes, detail: str) -> None:
+    answer = node.client.post("/task/submit", content=content, headers=JSON)
+    field, _, _ = detail.partition(": ")
+    assert assert_problem(answer, 422, field)["detail"] == detail
 
 
 @pytest.mark.parametrize("name", [*CORPUS, "unknown priority", "timeout is zero"])

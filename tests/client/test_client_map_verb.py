@@ -18,6 +18,7 @@ from tests.client.fake_worker import Asked, FakeWorker, Reply, failed, problem, 
 from vera_client.commands import bars
 from vera_client.commands.map import Line, count, lines_of, parsed
 from vera_client.mapping import Mapper
+from vera_client.patience import Patience
 
 LINES = b'[1, 2]\n\n{"mode": "fast"}\n"word"\n3\n'
 
@@ -108,11 +109,12 @@ def test_a_full_queue_is_waited_for(
         slept.append(seconds)
 
     monkeypatch.setattr("vera_client.commands.map.Mapper", partial(Mapper, sleep=sleep))
+    monkeypatch.setattr("vera_client.commands.map.Patience", partial(Patience, rng=lambda: 0.5))
     full = problem(429, "The queue is full.", Retry_After="9")
     fake.on("POST /task/submit", full, full, record())
     result = run(fake.url, "map", "add", stdin="1\n")
     assert (result.exit_code, result.stdout) == (0, "3\n")
-    assert slept == [9.0, 9.0]
+    assert slept == [9.5, 9.5]
 
 
 def test_a_file_with_a_fault_is_not_begun(run: Run, fake: FakeWorker, tmp_path: Path) -> None:

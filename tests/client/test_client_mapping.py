@@ -108,7 +108,9 @@ class Sleeper:
             self.slept.append(seconds)
 
 
-def mapped(script: FakeWorker, *, times: int = 1, patience: float = 60) -> tuple[Any, Sleeper]:
+def mapped(
+    script: FakeWorker, *, times: int = 1, patience: float = 60, spread: float = 0
+) -> tuple[Any, Sleeper]:
     """Run the same call so many times, one after the other; return the records."""
     sleeper = Sleeper()
     delays: list[tuple[type, float]] = []
@@ -117,7 +119,7 @@ def mapped(script: FakeWorker, *, times: int = 1, patience: float = 60) -> tuple
         async with AsyncClient(script.url, http=script.transport()) as worker:
             mapper = Mapper(
                 worker,
-                Patience(patience),
+                Patience(patience, lambda: spread),
                 sleep=sleeper.sleep,
                 now=lambda: sleeper.now,
                 on_delay=lambda error, delay: delays.append((type(error), delay)),
@@ -145,6 +147,14 @@ def test_a_full_queue_is_waited_for_as_long_as_it_says(script: FakeWorker) -> No
     assert done.result == 3
     assert sleeper.slept == [7.0] * 50
     assert len({asked.body for asked in script.asked}) == 1  # one task id for all tries
+
+
+def test_those_who_were_sent_away_together_do_not_come_back_at_one_moment(
+    script: FakeWorker,
+) -> None:
+    script.on("POST /task/submit", FULL, record(), DRAINS, AWAY, record())
+    _, sleeper = mapped(script, times=2, spread=0.25)
+    assert sleeper.slept == [7.25, 5.25, 1.25]
 
 
 def test_a_worker_that_restarts_is_waited_for(script: FakeWorker) -> None:

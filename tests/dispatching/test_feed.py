@@ -40,7 +40,8 @@ def test_who_comes_back_misses_nothing_or_is_told(ids: str, history: int, seen: 
 def test_an_id_of_another_run_or_of_no_run_says_nothing() -> None:
     feed = Feed(10, 10)
     feed.add(event("a"))
-    for last_id in ("", "1", "-1", f"{feed.epoch}-", f"{feed.epoch}-²", "00000000-1", "é-1"):
+    huge = f"{feed.epoch}-" + "9" * 5000  # more digits than int() takes
+    for last_id in ("", "1", "-1", f"{feed.epoch}-", f"{feed.epoch}-²", "00000000-1", "é-1", huge):
         assert feed.since(last_id) is None
     assert Feed(10, 10).since(feed.last_id) is None
 

@@ -121,10 +121,12 @@ def other(): pass
         load([name])
 
 
-def test_a_misspelt_option_of_a_mark_is_a_fault_of_the_module(write: Write) -> None:
-    name = write("from vera_worker import task\n@task(timout=3)\ndef f(): pass\n")
-    with pytest.raises(ModuleLoadError, match="unknown field `timout`"):
+def test_a_misspelt_option_of_a_mark_is_told_with_its_place(write: Write) -> None:
+    name = write("from vera_worker import task\n\n@task(timout=5)\ndef resize(): pass\n")
+    with pytest.raises(ModuleLoadError) as refused:
         load([name])
+    assert "@task has no option 'timout'; did you mean 'timeout'?" in refused.value.reason
+    assert f"{name}.py:3)" in refused.value.reason
 
 
 def test_no_modules_offer_no_functions() -> None:

@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from vera_worker import task
 
 _seen: list[str] = []
@@ -62,15 +60,3 @@ def without_network() -> dict[str, Any]:
     """Try to reach a listener of our own machine."""
     reached = socket.socket().connect_ex(("127.0.0.1", 1))
     return {"interfaces": [name for _, name in socket.if_nameindex()], "error": reached}
-
-
-def probe() -> dict[str, Any]:
-    """Return what a task can find of its supervisor."""
-    supervisor = psutil.Process().parent().parent()
-    return {
-        "environ": dict(os.environ),
-        "started_with": Path("/proc/self/environ").read_text(encoding="utf-8"),
-        "open": [str(Path(f"/proc/self/fd/{fd}").resolve()) for fd in os.listdir("/proc/self/fd")],
-        "supervisor": supervisor.pid,
-        "sockets": [kind.family.name for kind in psutil.Process().net_connections()],
-    }

@@ -83,6 +83,9 @@ def test_a_reload_that_cannot_be_whole_changes_nothing(
     assert answer.status_code == status
     assert said in answer.json()["detail"]
     assert node.client.get("/admin/config").json() == before
+    (logged,) = (line for line in node.log.read_text().splitlines() if "not reloaded" in line)
+    assert "all stays as it was" in logged
+    assert said in logged
 
 
 def test_a_hangup_reloads_and_a_faulty_file_is_logged_and_harms_nobody(

@@ -21,13 +21,13 @@ real = st.floats(allow_nan=False)
 maybe_text = st.none() | text
 option_values = st.builds(
     TaskOptions,
-    name=maybe_text,
-    timeout=st.none() | real,
-    memory=st.none() | number,
-    max_retries=st.none() | number,
-    retry_delay=st.none() | real,
+    name=st.none() | text.filter(bool),
+    timeout=st.none() | st.floats(0, exclude_min=True),
+    memory=st.none() | st.integers(2**20, 2**63 - 1),
+    max_retries=st.none() | st.integers(0, 1000),
+    retry_delay=st.none() | st.floats(0),
     priority=st.none() | st.sampled_from(Priority),
-    max_concurrency=st.none() | number,
+    max_concurrency=st.none() | st.integers(1, 2**63 - 1),
     isolation=st.none() | st.sampled_from(Isolation),
     idempotent=st.booleans(),
 )

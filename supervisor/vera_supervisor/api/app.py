@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from vera_supervisor.api import admin, batches, bulk, documents, events, orchestrator, system, tasks
 from vera_supervisor.api.counted_body import BodyRoom
-from vera_supervisor.api.paced_body import BODY_ROOM, PacedConnection
+from vera_supervisor.api.paced_body import ANSWER_ROOM, BODY_ROOM, PacedConnection
 from vera_supervisor.api.problems import Problem, new_request_id, respond
 from vera_supervisor.api.services import Services
 from vera_supervisor.store.protocol import StoreUnavailable
@@ -23,6 +23,7 @@ def create_app(services: Services) -> Quart:
     app = Quart("vera_supervisor", static_folder=None)
     app.asgi_http_class = PacedConnection
     app.extensions[BODY_ROOM] = BodyRoom(services.config.limits.max_bodies)
+    app.extensions[ANSWER_ROOM] = BodyRoom(services.config.limits.max_answers)
     app.config["MAX_CONTENT_LENGTH"] = services.config.limits.max_body
     app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
     app.url_map.merge_slashes = False  # it would redirect

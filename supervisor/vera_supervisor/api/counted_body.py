@@ -1,4 +1,7 @@
-"""Large bodies come in only while there is room for them, whoever sends them and how slowly."""
+"""Large bodies come in only while there is room for them, whoever sends them and how slowly.
+
+Those that go out have such a room of their own: see paced_body.
+"""
 
 from typing import Final
 
@@ -11,18 +14,27 @@ SMALL_BYTES: Final = 64 * 1024
 
 
 class BodyRoom:
-    """Bytes of bodies that are on their way in."""
+    """Bytes of large bodies that are on their way, all in one direction."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._taken = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for anything large."""
+        return self._taken >= self._most
+
     def take(self, size: int) -> bool:
         """Return whether there is room for so many more; one body always has it."""
         if self._taken and self._taken + size > self._most:
             return False
-        self._taken += size
+        self.overdraw(size)
         return True
+
+    def overdraw(self, size: int) -> None:
+        """Count so many more, whether there is room or not."""
+        self._taken += size
 
     def give_back(self, size: int) -> None:
         """Have that room again."""

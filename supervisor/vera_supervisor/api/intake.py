@@ -21,11 +21,13 @@ from vera_supervisor.api.schemas import Accepted, encode
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_submission, submitted
 from vera_supervisor.effects import Accept, Refuse
+from vera_supervisor.store.protocol import StoreUnavailable
 from vera_worker.tasks import Record
 
 #: Lines that are submitted before others of the worker's clients get their turn.
 _AT_ONCE: Final = 64
-#: Lines at most that are read and not answered, and what their answers may take together.
+#: Lines at most that are read and not answered, and what their answers may take together before
+#: records that come later are read again in their turn.
 _MAX_PENDING: Final = 10_000
 _MAX_HELD_BYTES: Final = 8 << 20
 #: Seconds between two pieces of the answer while many tasks end: each piece has its price.
@@ -43,7 +45,8 @@ class Intake:
         self.wait_s = wait_s
         self._reject = reject
         self._places: deque[_Place] = deque()
-        self._held_bytes = 0
+        #: What the answers take that wait for their turn.
+        self.held_bytes = 0
         #: Set when the first place has changed, or no line comes any more.
         self._due = asyncio.Event()
         #: Set when there are fewer lines to be answered.
@@ -78,8 +81,12 @@ class Intake:
 
     def filled(self, place: "_Place", answer: bytes) -> None:
         """A place has its answer."""
-        self._held_bytes += len(answer)
+        self.held_bytes += len(answer)
         self.changed(place)
+
+    def is_full(self, place: "_Place") -> bool:
+        """Return whether a place behind the first cannot have its answer kept."""
+        return self.held_bytes >= _MAX_HELD_BYTES and place is not self._places[0]
 
     def changed(self, place: "_Place") -> None:
         """A place has its answer, or it is known now when that is due."""
@@ -114,7 +121,7 @@ class Intake:
         places = self._places
         while places and (answer := places[0].answer) is not None:
             ready.append(answer)
-            self._held_bytes -= len(answer)
+            self.held_bytes -= len(answer)
             places.popleft()
         self._fewer.set()
         return ready
@@ -122,7 +129,7 @@ class Intake:
     async def _feed(self, pieces: AsyncIterator[Sequence[Line]]) -> None:
         async for lines in pieces:
             for start in range(0, len(lines), _AT_ONCE):
-                while len(self._places) >= _MAX_PENDING or self._held_bytes >= _MAX_HELD_BYTES:
+                while len(self._places) >= _MAX_PENDING or self.held_bytes >= _MAX_HELD_BYTES:
                     self._fewer.clear()
                     await self._fewer.wait()
                 await self._submit(await self._read(lines[start : start + _AT_ONCE]))
@@ -205,6 +212,8 @@ class _Place:
         assert self._accept is not None
         if record is None:
             self._fill(_accepted_line(self._accept))
+        elif self._intake.is_full(self):
+            self.due_at = 0.0  # the record is read again when its turn comes
         else:
             shown = encode(self._intake.services.shown(record))
             self._fill(_with_code(200 if record.ended else 202, shown))
@@ -213,7 +222,11 @@ class _Place:
         """Answer with how things stand."""
         assert self._accept is not None
         self.let_go()
-        self.ended(await self._intake.services.dispatcher.record(self._accept.task_id))
+        try:
+            record = await self._intake.services.dispatcher.record(self._accept.task_id)
+        except StoreUnavailable:
+            record = None  # it is accepted all the same
+        self.ended(record)
 
     def let_go(self) -> None:
         """Nobody wants the answer any more, or not later."""

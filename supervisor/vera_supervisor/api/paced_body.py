@@ -1,23 +1,29 @@
-"""Bodies that are read only as fast as they are used.
+"""Bodies that are read only as fast as they are used, and answers that are bounded together.
 
 Quart reads a whole body as it comes, and refuses one that is longer than the limit. A stream of
 tasks has no length: what has been read and not used is what is limited here. While nobody reads,
 the client's connection fills up, and so it waits.
+
+A large answer takes memory until its client has read it. Once there is no room for more, those who
+ask get a problem instead, and nothing that streams begins; what streams already goes on.
 """
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart.asgi import ASGIHTTPConnection
 from quart.typing import ResponseTypes
 from quart.wrappers import Request
 from quart.wrappers.request import Body
+from quart.wrappers.response import DataBody
 
-from vera_supervisor.api.counted_body import SMALL_BYTES, CountedBody
+from vera_supervisor.api.counted_body import SMALL_BYTES, BodyRoom, CountedBody
+from vera_supervisor.api.problems import Problem, respond
 
-#: Where the application has its BodyRoom.
+#: Where the application has its BodyRoom for what comes in, and for what goes out.
 BODY_ROOM: Final = "body_room"
+ANSWER_ROOM: Final = "answer_room"
 NDJSON: Final = "application/x-ndjson"
 
 #: Read and not used at most, beside one piece of at most 64 KiB.
@@ -60,7 +66,22 @@ class PacedConnection(ASGIHTTPConnection):
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         if self._counted is not None:
             self._counted.let_go()  # nobody wants it any more, and sending may take its time
-        await super()._send_response(send, response)
+        room: BodyRoom = self.app.extensions[ANSWER_ROOM]
+        size = _size_of(response)
+        if size is None:
+            if room.full:
+                await super()._send_response(send, _crowded(response))
+            else:
+                await super()._send_response(counting(send, room), response)
+        elif size <= SMALL_BYTES:
+            await super()._send_response(send, response)
+        elif room.take(size):
+            try:
+                await super()._send_response(send, response)
+            finally:
+                room.give_back(size)
+        else:
+            await super()._send_response(send, _crowded(response))
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
@@ -87,3 +108,35 @@ class PacedConnection(ASGIHTTPConnection):
                 await body.put(message["body"])
                 if not message["more_body"]:
                     body.set_complete()
+
+
+def _size_of(response: ResponseTypes) -> int | None:
+    """Return the bytes of an answer; None where they come one piece after the other."""
+    body = response.response
+    return len(body.data) if isinstance(body, DataBody) else None
+
+
+def _crowded(response: ResponseTypes) -> ResponseTypes:
+    """Return what is said instead of an answer that there is no room for."""
+    found_at = response.headers.get("location")
+    ask = "ask again" if found_at is None else f"the task is accepted: ask again at {found_at}"
+    detail = f"too many large answers are being read at once: {ask}"
+    headers = {} if found_at is None else {"location": found_at}
+    return respond(Problem(503, detail, retry_after=1, headers=headers))
+
+
+def counting(send: ASGISendCallable, room: BodyRoom) -> ASGISendCallable:
+    """Have the large pieces of an answer counted while they are sent."""
+
+    async def counting(event: Any) -> None:
+        size = len(event.get("body", b""))
+        if size <= SMALL_BYTES:
+            await send(event)
+            return
+        room.overdraw(size)
+        try:
+            await send(event)
+        finally:
+            room.give_back(size)
+
+    return counting

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -32,6 +33,19 @@ _TASK_ID: Final = r"\A(?!\.{1,2}\Z)[A-Za-z0-9._:~@+=-]+\Z"
 #: How msgspec puts that rule, and how we do.
 _ID_RULE: Final = f"`str` matching regex {_TASK_ID!r}"
 _ID_WORDS: Final = "letters, digits and ._:~@+=- only"
+#: How msgspec says that an object has a field too many or too few, or that a word is none of some;
+#: a name may be as long as a body.
+_FIELD: Final = re.compile(
+    "Object (?:(?P<missing>missing required)|contains unknown) field `(?P<name>.{0,200}).*`",
+    re.DOTALL,
+)
+_NO_CHOICE: Final = "Invalid enum value"
+#: By the field: the words that can stand there.
+_CHOICES: Final[dict[str, type[StrEnum]]] = {
+    "priority": Priority,
+    "on_dependency_failure": OnDependencyFailure,
+    "status": Status,
+}
 TaskId = Annotated[str, Meta(pattern=_TASK_ID, min_length=1, max_length=200)]
 Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000)]
 Timeout = Annotated[float, Meta(gt=0)]
@@ -198,13 +212,23 @@ def decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, within: str =
     try:
         return decode(data)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).replace(_ID_RULE, _ID_WORDS).partition(" - at ")
-        field = within + path.strip("`").removeprefix("$" if within else "$.")
-        where = f"{field}: " if field else ""
-        raise Problem(422, f"{where}{message}", field=field or None) from error
+        raise _misfit(str(error), within) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         where = f"{within}: " if within else ""
         raise Problem(400, f"{where}this is not JSON: {error}", field=within or None) from error
+
+
+def _misfit(said: str, within: str) -> Problem:
+    """Return what msgspec says of a value that does not fit, in words for who sent it."""
+    message, _, path = said.replace(_ID_RULE, _ID_WORDS).partition(" - at ")
+    field = within + path.strip("`").removeprefix("$" if within else "$.")
+    if found := _FIELD.fullmatch(message):
+        name = found["name"]
+        field = f"{field}.{name}" if field else name
+        message = "this is missing" if found["missing"] else "there is no such field"
+    elif message.startswith(_NO_CHOICE) and field in _CHOICES:
+        message = f"one of {', '.join(_CHOICES[field])} is expected"
+    return Problem(422, f"{field}: {message}" if field else message, field=field or None)
 
 
 def refuse_twin_keys(data: bytes) -> None:

@@ -171,6 +171,9 @@ class Limits:
     max_bodies: int = key(
         64 * _MIB, Size(_KIB), "Size of all large bodies that are on their way in, at most."
     )
+    max_answers: int = key(
+        256 * _MIB, Size(_KIB), "Size of all large answers that are on their way out, at most."
+    )
     max_result: int = key(10 * _MIB, Size(), "Size of the result of one task at most, as JSON.")
     max_output: int = key(_MIB, Size(0), "Captured output that is kept of one attempt; 0: none.")
 

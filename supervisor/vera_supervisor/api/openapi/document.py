@@ -26,8 +26,8 @@ _HEADERS: Final = {
     429: {"Retry-After": "Seconds after which it is worth trying again."},
     503: {"Retry-After": "Seconds after which it is worth trying again."},
 }
-#: What any request can be answered with (503: all connections are in use, or the store cannot be
-#: read), and what also where a token is needed.
+#: What any request can be answered with (503: all connections are in use, too much is being read
+#: by others, or the store cannot be read), and what also where a token is needed.
 _ALWAYS: Final = (400, 403, 421, 431, 503)
 _WITH_TOKEN: Final = (401,)
 #: Shapes that no answer has as a whole, but that are told of.
