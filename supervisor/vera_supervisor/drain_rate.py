@@ -43,7 +43,8 @@ class DrainRate:
             return MAX_RETRY_AFTER_S // 6
         last = now + MAX_RETRY_AFTER_S
         self._line_ends = min(max(self._line_ends, now) + 1 / rate / TOLD, last)
-        return max(1, math.ceil(self._line_ends - now))
+        # Bounded again: what is added to a large number and taken away may come out larger.
+        return min(max(1, math.ceil(self._line_ends - now)), MAX_RETRY_AFTER_S)
 
     def forget_line(self) -> None:
         """There is room again for whoever comes: those who were sent away stay away."""

@@ -1,7 +1,7 @@
 """What a client that is sent away is told."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
@@ -79,6 +79,7 @@ def test_the_line_moves_on_and_is_forgotten_when_there_is_room_for_all() -> None
     st.lists(st.tuples(st.integers(0, 10_000), st.floats(0.0, 20_000.0)), max_size=20),
     st.integers(0, 3),
 )
+@example(history=[(1, 16324.426912577552)], ahead=0)
 def test_advice_is_a_whole_number_within_bounds_whatever_happened(
     history: list[tuple[int, float]], ahead: int
 ) -> None:
