@@ -179,7 +179,7 @@ class Services:
                 Blocked.MEMORY: int(scheduler.admission.reason is Blocked.MEMORY),
                 Blocked.RESERVATION: int(scheduler.waiting.crowded),
             },
-            event_loop_lag_s=self.pulse.loop_lag_s,
+            event_loop_lag_s=self.pulse.worst_lag_s,
             cpu_percent=self.host.usage.cpu_percent,
             memory_percent=self.host.usage.memory_percent,
         )
