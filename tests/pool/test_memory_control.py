@@ -1,6 +1,7 @@
 """What the files of a control group say about a task and its limit (L1), on paper."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,16 @@ def test_near_its_limit_it_is_slowed_down_once_until_it_was_looked_at(
     paper.write("memory__current", LIMIT // 2)
     memory.look()
     assert int(paper.read("memory.high")) == LIMIT * 7 // 8
+
+
+def test_a_look_may_find_the_group_gone(v2: tuple[Paper, UnifiedMemory], tmp_path: Path) -> None:
+    """Its process has ended between the two: who looks at others must go on."""
+    paper, memory = v2
+    memory.limit(LIMIT)
+    paper.write("memory__events", "high 3\noom 0\noom_kill 0")
+    assert memory.look() == Look(near=True)
+    shutil.rmtree(tmp_path)
+    assert memory.look() == Look()
 
 
 def test_a_kill_counts_only_where_the_group_itself_was_at_its_limit(

@@ -1,7 +1,7 @@
 """What a client that is sent away is told."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
@@ -63,6 +63,13 @@ def test_each_who_is_sent_away_is_told_of_the_place_after_that_of_the_one_before
     assert told[-1] == MAX_RETRY_AFTER_S
 
 
+def test_who_only_asks_takes_no_place_in_the_line() -> None:
+    drain = DrainRate(0.0)
+    drain.note(100)
+    asked = {drain.retry_after(10.0, stays=False) for _ in range(1000)}
+    assert asked == {drain.retry_after(10.0)} == {1}
+
+
 def test_the_line_moves_on_and_is_forgotten_when_there_is_room_for_all() -> None:
     drain = DrainRate(0.0)
     drain.note(100)
@@ -79,6 +86,7 @@ def test_the_line_moves_on_and_is_forgotten_when_there_is_room_for_all() -> None
     st.lists(st.tuples(st.integers(0, 10_000), st.floats(0.0, 20_000.0)), max_size=20),
     st.integers(0, 3),
 )
+@example(history=[(1, 16324.426912577552)], ahead=0)
 def test_advice_is_a_whole_number_within_bounds_whatever_happened(
     history: list[tuple[int, float]], ahead: int
 ) -> None:

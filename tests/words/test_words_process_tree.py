@@ -57,6 +57,8 @@ class Root:
     def __init__(self, program: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PRELUDE + program],
+            # What measures coverage handles SIGTERM: these are to have the default action.
+            env={name: v for name, v in os.environ.items() if not name.startswith("COVERAGE")},
             stdout=subprocess.PIPE,
             bufsize=0,  # what is read must be seen by select() until then
         )

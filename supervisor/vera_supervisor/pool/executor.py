@@ -120,7 +120,12 @@ class Executor:
                 self.memory.relent(self.pid)
 
     def note_stack(self) -> None:
-        """Have all stacks written down because the task may be killed before one can ask."""
+        """Have all stacks written down because the task may be killed before one can ask.
+
+        Where the process has ended meanwhile, the descriptors may be others' already.
+        """
+        if not self.running:
+            return
         now = asyncio.get_running_loop().time()
         if not self._dumped and (self._noted_at is None or now - self._noted_at > _NOTE_AGAIN_S):
             self._noted_at = now

@@ -104,11 +104,12 @@ class UnifiedMemory:
             return Look(excess)
         slowed = _files.fields(f"{self._group}/memory.events").get("high", 0)
         near, self._times_slowed = slowed > self._times_slowed, slowed
-        if near:
-            self._tripped = True
-            self._write("memory.high", None)
-        elif self._tripped and self._used() < self._limit_bytes * _FAR:
-            self._arm(self._limit_bytes)
+        with suppress(OSError):  # its process has ended meanwhile, and the group with it
+            if near:
+                self._tripped = True
+                self._write("memory.high", None)
+            elif self._tripped and self._used() < self._limit_bytes * _FAR:
+                self._arm(self._limit_bytes)
         return Look(near=near)
 
     def killed(self) -> int | None:
