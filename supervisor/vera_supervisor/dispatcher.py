@@ -124,13 +124,14 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
 
-    def retry_after(self, pool: str | None = None) -> int:
+    def retry_after(self, pool: str | None = None, *, stays: bool = True) -> int:
         """Return the whole seconds after which one more refused client may try again.
 
-        `pool` is the one whose own queue is full, if that is why it was refused.
+        `pool` is the one whose own queue is full, if that is why it was refused; not `stays`: it
+        only asks, and others may be told the same.
         """
         rate = self.drain_rate if pool is None else self._drain_rates[pool]
-        return rate.retry_after(self._clock.now())
+        return rate.retry_after(self._clock.now(), stays=stays)
 
     def look_at_drain(self, now: float) -> None:
         """Measure how fast tasks leave the queue; to be called now and then."""

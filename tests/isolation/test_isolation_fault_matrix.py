@@ -1,4 +1,4 @@
-"""Whatever a task does to its process, it fails alone, with its own cause, and the pool heals."""
+"""Whatever a task does to its process, it fails alone, with its cause, and the pool heals (P4)."""
 
 from typing import Any, NamedTuple
 
