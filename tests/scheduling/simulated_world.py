@@ -330,6 +330,10 @@ class World:
             assert self.ends.setdefault(effect.task_id, effect) == effect, "it ends once"
             assert effect.task_id not in self.ends_stored
             assert effect not in self.writes
+            if effect.failure is not None and effect.failure.type == "DependencyFailed":
+                others = self.scheduler.live[effect.task_id].task.depends_on
+                ended = {record.status for o in others if (record := self.records[o]).ended}
+                assert ended - {Status.COMPLETED}, "none of those that it depends on ended badly"
         if isinstance(effect, fx.RequeueTask) and id(effect) not in self.requeues_seen:
             self.requeues_seen.add(id(effect))  # it is kept in the history, and so is its id
             ran = self.attempts[effect.task_id] - self.interruptions[effect.task_id]
