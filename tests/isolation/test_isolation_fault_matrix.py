@@ -1,4 +1,7 @@
-"""Whatever a task does to its process, it fails alone, with its own cause, and the pool heals."""
+"""Whatever a task does to its process, it fails alone, with its own cause, and the pool heals.
+
+This is P4 of the checks.
+"""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""What a task printed is kept even if it was killed, and a flood of it hurts nobody."""
+"""What a task printed is kept even if it was killed, and a flood of it hurts nobody (L7)."""
 
 import pytest
 
