@@ -36,15 +36,20 @@ class DrainRate:
         self.look(now)
         return self._count / self._weight if self._weight > 0 else 0.0
 
-    def retry_after(self, now: float) -> int:
-        """Return whole seconds until a place is free for one more who is sent away."""
+    def retry_after(self, now: float, *, stays: bool = True) -> int:
+        """Return whole seconds until a place is free for one more who is sent away.
+
+        That place is taken, unless who asks does not mean to come back: not `stays`.
+        """
         rate = self.per_second(now)
         if rate <= 0:
             return MAX_RETRY_AFTER_S // 6
         last = now + MAX_RETRY_AFTER_S
-        self._line_ends = min(max(self._line_ends, now) + 1 / rate / TOLD, last)
+        free_at = min(max(self._line_ends, now) + 1 / rate / TOLD, last)
+        if stays:
+            self._line_ends = free_at
         # Bounded again: what is added to a large number and taken away may come out larger.
-        return min(max(1, math.ceil(self._line_ends - now)), MAX_RETRY_AFTER_S)
+        return min(max(1, math.ceil(free_at - now)), MAX_RETRY_AFTER_S)
 
     def forget_line(self) -> None:
         """There is room again for whoever comes: those who were sent away stay away."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
@@ -21,6 +22,8 @@ from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which the worst delay of the event loop is remembered: as seldom as it is scraped.
+LAG_WINDOW_S: Final = 15.0
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
 #: Seconds that an orphan of the container may be dead and still there.
@@ -58,6 +61,12 @@ class Pulse:
         self._executors = executors
         self._gpus = gpus
         self.loop_lag_s = 0.0
+        self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_S / SAMPLE_INTERVAL_S))
+
+    @property
+    def worst_lag_s(self) -> float:
+        """How late the loop was at most of late, for those who look less often than we do."""
+        return max(self._lags, default=0.0)
 
     def tell_capacity(self) -> None:
         """Let tasks reserve what this worker may use now: that can change while it runs."""
@@ -75,6 +84,7 @@ class Pulse:
             await anyio.sleep(SAMPLE_INTERVAL_S)
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
+            self._lags.append(self.loop_lag_s)
             usage = self._host.look([os.getpid(), *self._executors.pids()])
             self._executors.note_cpu(usage.own_cpu_s)
             load = Load(

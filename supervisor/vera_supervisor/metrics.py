@@ -185,7 +185,9 @@ class _Snapshot(Collector):
             now.admission_blocked,
         )
         yield GaugeMetricFamily(
-            "event_loop_lag_seconds", "How late the event loop last was.", now.event_loop_lag_s
+            "event_loop_lag_seconds",
+            "How late the event loop was at most, in the last 15 s.",
+            now.event_loop_lag_s,
         )
         yield GaugeMetricFamily("cpu_percent", "CPU in use, of what is allowed.", now.cpu_percent)
         yield GaugeMetricFamily(

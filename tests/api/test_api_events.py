@@ -186,3 +186,12 @@ def test_a_worker_that_stops_ends_its_streams(tmp_path: Any) -> None:
             node.process.terminate()
             assert stream.rest() == []
         assert node.process.wait(10) == 0
+
+
+def test_who_asks_for_the_headers_of_a_stream_gets_no_more(node: WorkerProcess) -> None:
+    task_id = start_sleeping(node)
+    for path in ("/events", f"/task/{task_id}/events", f"/task/{task_id}/output?follow=1"):
+        answer = node.client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+    assert node.client.head("/functions").headers["content-length"] != "0"
+    node.client.delete(f"/task/{task_id}")

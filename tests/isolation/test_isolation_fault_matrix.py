@@ -1,7 +1,4 @@
-"""Whatever a task does to its process, it fails alone, with its own cause, and the pool heals.
-
-This is P4 of the checks.
-"""
+"""Whatever a task does to its process, it fails alone, with its cause, and the pool heals (P4)."""
 
 from typing import Any, NamedTuple
 

@@ -63,6 +63,13 @@ def test_each_who_is_sent_away_is_told_of_the_place_after_that_of_the_one_before
     assert told[-1] == MAX_RETRY_AFTER_S
 
 
+def test_who_only_asks_takes_no_place_in_the_line() -> None:
+    drain = DrainRate(0.0)
+    drain.note(100)
+    asked = {drain.retry_after(10.0, stays=False) for _ in range(1000)}
+    assert asked == {drain.retry_after(10.0)} == {1}
+
+
 def test_the_line_moves_on_and_is_forgotten_when_there_is_room_for_all() -> None:
     drain = DrainRate(0.0)
     drain.note(100)

@@ -66,6 +66,8 @@ class PacedConnection(ASGIHTTPConnection):
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         if self._counted is not None:
             self._counted.let_go()  # nobody wants it any more, and sending may take its time
+        if self.scope["method"] == "HEAD":
+            response.response = DataBody(b"")  # nobody is to wait for a stream that is not shown
         room: BodyRoom = self.app.extensions[ANSWER_ROOM]
         size = _size_of(response)
         if size is None:

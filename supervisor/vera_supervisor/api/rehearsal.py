@@ -25,7 +25,7 @@ async def rehearse(submission: ev.Submitted, services: Services) -> RehearsedTas
         return RehearsedTask(stored.status, task.task_id, None, None, None, _limits(task, services))
     outlook = await services.dispatcher.outlook(submission)
     if isinstance(outlook, Refuse):
-        raise services.problem_of(outlook)
+        raise services.problem_of(outlook, stays=False)
     return RehearsedTask(
         status=Status.QUEUED if stored is None else stored.status,
         task_id=task.task_id,

@@ -67,10 +67,11 @@ class Services:
             blocked_by=scheduler.blocked_by(live),
         )
 
-    def problem_of(self, refuse: Refuse) -> Problem:
-        """Return what a client is told of a refusal."""
-        status = STATUS_OF_REFUSAL[refuse.refusal]
-        wait = self.dispatcher.retry_after(refuse.pool) if status in (429, 503) else None
+    def problem_of(self, refuse: Refuse, *, stays: bool = True) -> Problem:
+        """Return what a client is told of a refusal; not `stays`: of one that it only asked for."""
+        status, wait = STATUS_OF_REFUSAL[refuse.refusal], None
+        if status in (429, 503):
+            wait = self.dispatcher.retry_after(refuse.pool, stays=stays)
         return Problem(status, refuse.detail, field=refuse.field, retry_after=wait)
 
     def found(self, record: Record | None, task_id: str) -> Record:
@@ -179,7 +180,7 @@ class Services:
                 Blocked.MEMORY: int(scheduler.admission.reason is Blocked.MEMORY),
                 Blocked.RESERVATION: int(scheduler.waiting.crowded),
             },
-            event_loop_lag_s=self.pulse.loop_lag_s,
+            event_loop_lag_s=self.pulse.worst_lag_s,
             cpu_percent=self.host.usage.cpu_percent,
             memory_percent=self.host.usage.memory_percent,
         )

@@ -8,6 +8,7 @@ from typing import Final
 from quart import Quart, Response
 
 from vera_supervisor.api.answers import PageOut
+from vera_supervisor.api.follower import Follower
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.rehearsal import rehearse
 from vera_supervisor.api.requests import json_body, query_flag, query_number, query_text
@@ -122,15 +123,14 @@ async def accepted(services: Services, task: Task) -> Accept:
 
 async def _follow(services: Services, task_id: str) -> AsyncIterator[bytes]:
     """Yield what a task prints until it has ended."""
-    sent = 0
+    follower = Follower()
     while True:
         record = await services.dispatcher.record(task_id)
         printed = await services.dispatcher.output(task_id)
         if record is None or printed is None:
             return
-        if len(printed) > sent:
-            yield printed[sent:]
-            sent = len(printed)
+        if news := follower.news(record.attempt, printed):
+            yield news
         if record.ended:
             return
         await asyncio.sleep(_FOLLOW_INTERVAL_S)

@@ -2,12 +2,25 @@
 
 import asyncio
 import os
+import re
 import select
 from typing import Final
 
 _READ_BYTES: Final = 64 * 1024
 #: Reads at one go, so that a flood of one executor cannot keep the loop from all others.
 _READS_AT_ONCE: Final = 16
+_LEFT_OUT: Final = re.compile(rb"\[\.\.\. ([0-9]{1,18}) bytes left out \.\.\.\]\n")
+
+
+def left_out(count: int) -> bytes:
+    """Return the line that stands for bytes that are missing; nothing where none are."""
+    return b"[... %d bytes left out ...]\n" % count if count else b""
+
+
+def split(printed: bytes) -> tuple[int, bytes]:
+    """Return how many bytes are missing at the start of an output, and what was kept."""
+    found = _LEFT_OUT.match(printed)
+    return (0, printed) if found is None else (int(found[1]), printed[found.end() :])
 
 
 class Output:
@@ -29,9 +42,7 @@ class Output:
 
     def peek(self) -> bytes:
         """Return what the present task has printed so far."""
-        if not self._dropped:
-            return bytes(self._kept)
-        return b"[... %d bytes left out ...]\n" % self._dropped + self._kept
+        return left_out(self._dropped) + self._kept
 
     def take(self) -> bytes:
         """Return all that the task that has just ended printed, and start anew.

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 #: An executor that closed its link but lives is killed after this.
 _UNLINKED_S: Final = 0.2
+#: Executors of a pool that are forked at once: a start may hang for long, and takes a thread of
+#: those that are needed to kill others. A fork server forks one after the other anyway.
+_STARTS_AT_ONCE: Final = 2
 #: Seconds between two looks at the memory of tasks that have a limit.
 MEMORY_LOOK_S: Final = 0.05
 _MIB: Final = 1024 * 1024
@@ -72,6 +75,8 @@ class Pool:
         self._executors: dict[int, Executor] = {}
         #: What starts the executors that are not there yet, by slot.
         self._launching: dict[int, Launcher] = {}
+        #: How many more may be on their way, by the name of the scheduler's pool.
+        self._starts: dict[str, anyio.CapacityLimiter] = {}
         #: Slots whose executor is to be killed as soon as it is there.
         self._doomed: set[int] = set()
         #: Whether the memory of tasks is being looked at.
@@ -185,7 +190,10 @@ class Pool:
         begun = _now()
         self._launching[slot_id] = launcher
         try:
-            launched = await anyio.to_thread.run_sync(launcher.start, outfit, effect.seat)
+            room = self._starts.setdefault(effect.pool, anyio.CapacityLimiter(_STARTS_AT_ONCE))
+            launched = await anyio.to_thread.run_sync(
+                launcher.start, outfit, effect.seat, limiter=room
+            )
         except (OSError, ModuleLoadError) as error:
             log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
