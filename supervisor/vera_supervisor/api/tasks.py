@@ -54,12 +54,12 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
         if wait_s:
             record = await dispatcher.wait_ended(task_id, wait_s)
         else:
-            record = await dispatcher.record(task_id)
+            record = await dispatcher.records.get(task_id)
         return json_response(shown(services.found(record, task_id)))
 
     @app.delete("/task/<task_id>")
     async def cancel(task_id: str) -> Response:
-        before = services.found(await dispatcher.record(task_id), task_id)
+        before = services.found(await dispatcher.records.get(task_id), task_id)
         if before.ended:
             raise Problem(409, f"task {task_id!r} has ended already: it is {before.status}")
         after = services.found(await dispatcher.cancel(task_id), task_id)
@@ -69,7 +69,7 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
 
     @app.post("/task/<task_id>/retry")
     async def retry(task_id: str) -> Response:
-        record = services.found(await dispatcher.record(task_id), task_id)
+        record = services.found(await dispatcher.records.get(task_id), task_id)
         if not record.ended:
             raise Problem(409, f"task {task_id!r} has not ended: it is {record.status}")
         accept = await accepted(services, run_again(record.task, services))
@@ -125,7 +125,7 @@ async def _follow(services: Services, task_id: str) -> AsyncIterator[bytes]:
     """Yield what a task prints until it has ended."""
     follower = Follower()
     while True:
-        record = await services.dispatcher.record(task_id)
+        record = await services.dispatcher.records.get(task_id)
         printed = await services.dispatcher.output(task_id)
         if record is None or printed is None:
             return
