@@ -26,7 +26,7 @@ from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Query, Store, StoreFault
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Priority, Record, Task
+from vera_worker.tasks import Priority, Record, Spent, Task
 
 TASKS: Final = 20_000
 #: So many tasks are in the store and have not ended, at any time.
@@ -91,7 +91,7 @@ class Flow:
     def _added(self, task_id: str, answer: StoreFault | Record | None) -> None:
         assert answer is None, answer
         now = time.time()
-        self.store.start(StartAttempt(task_id, 1, acknowledge=False), now, _ignore)
+        self.store.start(StartAttempt(task_id, 1, Spent(), acknowledge=False), now, _ignore)
         finish = FinishTask(task_id, 1, Status.COMPLETED, b"null", None, b"")
         self.store.finish(finish, now, self._finished)
 

@@ -1,9 +1,11 @@
 """How tasks come in: submitted by a client, or left by an earlier run. Pure.
 
-A submission is a task once it is stored; one that depends on others waits for their ends.
+A submission is a task once it is stored. One that depends on others is stored after them, and
+waits for their ends.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
@@ -57,9 +59,12 @@ class Arrivals(Attempts):
             return [refuse]
         self.live[task.task_id] = live = LiveTask(task=task, accepted_at=now)
         self._count(task, 1)
-        if task.depends_on:
-            self._depend(live, event.ended, now + event.delay_s)
-        return [AddTask(task, event.delay_s, event.expires_in_s)]
+        add = AddTask(task, event.delay_s, event.expires_in_s)
+        if not task.depends_on:
+            return [add]
+        dependent = self._depend(live, event.ended, now + event.delay_s)
+        dependent.add = add
+        return self._store_in_turn([dependent])
 
     def _refusal(self, event: ev.Submitted) -> Refuse | None:
         """Return why a new task is not taken, if so."""
@@ -92,28 +97,59 @@ class Arrivals(Attempts):
         live = self.live[task.task_id]
         known = event.existing
         if known is not None and not _never_begun(known, task):
-            forgotten = self._forget(live, known.status, now)
-            return [self._known(known.task, task, known.status), *forgotten]
+            self._forget(live)
+            answer = self._known(known.task, task, known.status)
+            return [answer, *self._tell_of_known(known, now)]
         live.added = True
         if effect.expires_in_s is not None:
             live.expires_at = live.accepted_at + effect.expires_in_s
-        settled: list[Effect] = []
+        further: list[Effect] = []
+        if task.task_id in self.waiting.dependencies.awaited:
+            further = self._store_in_turn(self.waiting.dependencies.of(task.task_id))
         if not task.depends_on:
             self._wait(live, live.accepted_at + effect.delay_s, now, live.accepted_at)
         elif (dependent := self.waiting.dependencies[task.task_id]).settled:
-            settled = self._settle(dependent, now)
+            further += self._settle(dependent, now)
         position = self.waiting.position(live)
         before = known is not None
-        return [Accept(task.task_id, QUEUED, position, before, task.digest), *settled]
+        return [Accept(task.task_id, QUEUED, position, before, task.digest), *further]
 
-    def _forget(self, live: LiveTask, status: Status, now: float) -> list[Effect]:
-        """A submission came to nothing: a task of its id is none of ours, or `status` already."""
+    def _not_added(self, effect: AddTask, reason: str) -> list[Effect]:
+        """A submission was not stored, or perhaps not: what depends on it is not even tried."""
+        task = effect.task
+        self._forget(self.live[task.task_id])
+        refuse = Refuse(task.task_id, Refusal.STORE, reason, task.digest)
+        return [refuse, *self._refuse_dependents(task.task_id, Refusal.STORE, reason)]
+
+    def _tell_of_known(self, known: Record, now: float) -> list[Effect]:
+        """Those that depend on a submission learn that there was a task of its id."""
+        task_id = known.task.task_id
+        if known.ended:
+            return self._tell_dependents(task_id, known.status, now)
+        detail = f"depends_on: there is no task {task_id!r}"  # its client was refused
+        return self._refuse_dependents(task_id, Refusal.DEPENDENCY, detail, "depends_on")
+
+    def _refuse_dependents(
+        self, task_id: str, refusal: Refusal, detail: str, field: str | None = None
+    ) -> list[Effect]:
+        """Refuse all that were to be stored after a submission that came to nothing."""
+        effects: list[Effect] = []
+        dependencies, gone = self.waiting.dependencies, deque([task_id])
+        while gone:
+            for dependent in dependencies.of(gone.popleft()):
+                task = dependent.live.task
+                self._forget(dependent.live)
+                gone.append(task.task_id)
+                effects.append(Refuse(task.task_id, refusal, detail, task.digest, field))
+        return effects
+
+    def _forget(self, live: LiveTask) -> None:
+        """A submission came to nothing."""
         task = live.task
         del self.live[task.task_id]
         self._count(task, -1)
         if task.depends_on:
             self.waiting.dependencies.remove(task.task_id)
-        return self._tell_dependents(task.task_id, status, now)
 
     def _known(self, known: Task, task: Task, status: Status) -> Effect:
         if known.digest != task.digest:
@@ -186,9 +222,20 @@ class Arrivals(Attempts):
     def _tell_dependents(self, task_id: str, status: Status, now: float) -> list[Effect]:
         """Let those who waited for a task run, or fail, now that it has ended."""
         effects: list[Effect] = []
-        for dependent in self.waiting.dependencies.ended(task_id, status):
+        told = self.waiting.dependencies.ended(task_id, status)
+        for dependent in told:
             if dependent.live.added and dependent.settled:
                 effects += self._settle(dependent, now)
+        return effects + self._store_in_turn(told)
+
+    def _store_in_turn(self, dependents: Iterable[Dependent]) -> list[Effect]:
+        """Store those of these submissions that depend on nothing any more that is not stored."""
+        effects: list[Effect] = []
+        for dependent in dependents:
+            add = dependent.add
+            if add is not None and all(self.live[other].added for other in dependent.awaited):
+                dependent.add = None
+                effects.append(add)
         return effects
 
     def _settle(self, dependent: Dependent, now: float) -> list[Effect]:

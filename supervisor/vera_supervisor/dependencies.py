@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from vera_supervisor.effects import AddTask
 from vera_supervisor.live_task import LiveTask
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import OnDependencyFailure
@@ -17,6 +18,8 @@ class Dependent(msgspec.Struct):
     awaited: set[str]
     #: It starts no earlier than this, however soon they end.
     ready_at: float
+    #: To be stored once those are: else it could be there without them. None: it is on its way.
+    add: AddTask | None = None
     #: One of them, and how it ended, that keeps this task from ever running.
     failed: tuple[str, Status] | None = None
 
@@ -67,9 +70,14 @@ class Dependencies:
             if not waiting:
                 del self.awaited[other]
 
+    def of(self, task_id: str) -> list[Dependent]:
+        """Return all who wait for that task."""
+        return [self._dependents[other] for other in self.awaited.get(task_id, ())]
+
     def ended(self, task_id: str, status: Status) -> list[Dependent]:
         """Tell all who wait for that task how it ended; return them."""
-        told = [self._dependents[other] for other in self.awaited.pop(task_id, ())]
+        told = self.of(task_id)
+        self.awaited.pop(task_id, None)
         for dependent in told:
             dependent.learn(task_id, status)
         return told

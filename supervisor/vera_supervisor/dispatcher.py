@@ -207,21 +207,27 @@ class Dispatcher:
 
     async def ended_before(self, task: Task) -> Mapping[str, Status]:
         """Return how those of the tasks that `task` depends on ended that are not live."""
-        if await self._store.get(task.task_id) is not None:
-            # Sent again: it was checked the first time, and the store may have forgotten some.
-            return dict.fromkeys(task.depends_on, Status.COMPLETED)
-        return await self.ended(task.depends_on)
+        # Sent again: it was checked the first time, and the store may have forgotten some.
+        sent_again = await self._store.get(task.task_id) is not None
+        return await self.ended(task.depends_on, unknown=Status.COMPLETED if sent_again else None)
 
-    async def ended(self, task_ids: Collection[str]) -> Mapping[str, Status]:
-        """Return how those of these tasks ended that are not live; unknown ones are left out."""
+    async def ended(
+        self, task_ids: Collection[str], *, unknown: Status | None = None
+    ) -> Mapping[str, Status]:
+        """Return how those of these tasks ended that are not live.
+
+        Those that the store does not know count as `unknown`, or are left out.
+        """
         ended: dict[str, Status] = {}
         looked_up: set[str] = set()
         # What was live may have ended while another one was looked up.
-        while unknown := [t for t in task_ids if t not in looked_up | self.scheduler.live.keys()]:
-            for task_id in unknown:
+        while others := [t for t in task_ids if t not in looked_up | self.scheduler.live.keys()]:
+            for task_id in others:
                 looked_up.add(task_id)
                 record = await self._store.get(task_id)
-                if record is not None and record.ended:
+                if record is None and unknown is not None:
+                    ended[task_id] = unknown
+                elif record is not None and record.ended:
                     ended[task_id] = record.status
         return ended
 

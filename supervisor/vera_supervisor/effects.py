@@ -38,10 +38,14 @@ class AddTask(_Effect, frozen=True):
 
 
 class StartAttempt(_Effect, frozen=True):
-    """Store that an attempt begins; acknowledged by Saved where `acknowledge` asks for it."""
+    """Store that an attempt begins; acknowledged by Saved where `acknowledge` asks for it.
+
+    What was spent before is said again: the store may have refused the RequeueTask that said it.
+    """
 
     task_id: str
     attempt: int
+    spent: Spent
     acknowledge: bool
 
 

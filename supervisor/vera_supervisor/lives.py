@@ -106,7 +106,7 @@ class Lives:
         if self._careful_starts:
             self._careful_starts -= 1
             stored_first = True
-        start = StartAttempt(task.task_id, live.attempt, acknowledge=stored_first)
+        start = StartAttempt(task.task_id, live.attempt, live.spent, acknowledge=stored_first)
         effects.append(start)
         if stored_first:
             self._unsent[task.task_id] = start

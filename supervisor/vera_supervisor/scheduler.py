@@ -37,7 +37,7 @@ from vera_supervisor.live_task import LiveTask
 from vera_supervisor.policy import Policy
 from vera_supervisor.slot import SlotState
 from vera_supervisor.waiting import Blocked, Outlook
-from vera_worker.lifecycle import CANCEL, FAILED, QUEUED, RUNNING
+from vera_worker.lifecycle import CANCEL, QUEUED, RUNNING
 from vera_worker.tasks import Cause
 
 
@@ -166,10 +166,8 @@ class Scheduler(Arrivals):
 
     def _save_failed(self, event: ev.SaveFailed, now: float) -> list[Effect]:
         match event.effect:
-            case AddTask(task=task):
-                forgotten = self._forget(self.live[task.task_id], FAILED, now)
-                refuse = Refuse(task.task_id, Refusal.STORE, event.reason, task.digest)
-                return [refuse, *forgotten]
+            case AddTask() as effect:
+                return self._not_added(effect, event.reason)
             case StartAttempt() as effect:
                 return self._start_not_stored(effect, event.reason, now)
             case FinishTask() | RequeueTask() as effect:

@@ -78,5 +78,21 @@ async def test_a_task_may_depend_on_one_that_has_ended_but_not_on_one_that_never
     refused = await bench.dispatcher.submit(make_task("a", depends_on=("old", "never")))
     assert isinstance(refused, fx.Refuse)
     assert refused.refusal is fx.Refusal.DEPENDENCY
-    keep(bench, make_task("sent before", depends_on=("forgotten",), digest=b"one"))
     assert await bench.dispatcher.ended(["old", "never"]) == {"old": Status.COMPLETED}
+
+
+@on_loop
+async def test_sent_again_a_task_may_depend_on_a_forgotten_one_but_not_on_one_refused() -> None:
+    """A commit that was said to have failed may have stored a task and what it depends on."""
+    bench = Bench(executors=1)
+    task = make_task("a", depends_on=("stored", "bad", "forgotten"))
+    keep(bench, make_task("stored"), make_task("bad"), task)
+    end = fx.FinishTask("bad", 1, Status.FAILED, None, None, b"")
+    bench.store.finish(end, 1.0, lambda _: None)
+    bench.store.acknowledge()
+    ended = await bench.dispatcher.ended_before(task)
+    assert ended == {"bad": Status.FAILED, "forgotten": Status.COMPLETED}
+    refused = await bench.dispatcher.submit(task)
+    assert isinstance(refused, fx.Refuse)
+    assert refused.refusal is fx.Refusal.DEPENDENCY
+    assert "'stored'" in refused.detail

@@ -344,6 +344,7 @@ class World:
             known = self.records.get(write.task.task_id)
             if known is None:
                 task = write.task
+                assert self.records.keys() >= {*task.depends_on}, "it is stored after those"
                 self.records[task.task_id] = Record(task=task, number=len(self.records) + 1)
             return known and msgspec.structs.replace(known)
         record = self.records[write.task_id]
@@ -355,8 +356,10 @@ class World:
             waits = isinstance(write, fx.RequeueTask)
             record.status = Status.QUEUED if waits else Status.RUNNING
         record.attempt = write.attempt
+        if isinstance(write, fx.StartAttempt | fx.RequeueTask):
+            record.spent = write.spent
         if isinstance(write, fx.RequeueTask):
-            record.spent, record.failure = write.spent, write.failure
+            record.failure = write.failure
             if write.delay_s:
                 record.ready_at = self.now + self.wall_offset + write.delay_s
         return None

@@ -116,7 +116,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             "on_dependency_failure": if_one_fails,
         }
         for _ in range(tasks):
-            known = list(world.records)
+            known = list({**world.records, **world.scheduler.live})
             ids = tuple({chosen(known, pick): None for pick in others}) if known else ()
             new = make_task(f"t{len(self.sent)}", digest=b"one", depends_on=ids, **task)
             self.sent.append(ev.Submitted(new, delay_s, expires_in_s, world.ended(new)))

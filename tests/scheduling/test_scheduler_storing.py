@@ -68,6 +68,20 @@ def test_a_requeue_is_not_written_over_what_came_after_it(then: str) -> None:
     assert desk.pass_time(5.0) == []
 
 
+def test_what_a_requeue_that_was_not_stored_said_is_said_by_the_next_start() -> None:
+    """Else a worker that is lost then would grant one attempt more than there are."""
+    desk = desk_with(1, crash_retries=1)
+    desk.submit("a")
+    desk.hold(fx.RequeueTask)
+    desk.lose("a")
+    desk.save_failed()
+    desk.get_ready()
+    desk.effects.clear()
+    desk.pass_time(1.0)
+    start = one(fx.StartAttempt, desk.effects)
+    assert (start.attempt, start.spent.crashes) == (2, 1)
+
+
 def test_a_requeue_is_not_written_over_a_cancellation() -> None:
     desk = desk_with(1)
     desk.submit("a", max_retries=1, retry_delay_s=100.0)

@@ -8,7 +8,7 @@ from vera_supervisor import effects as fx
 from vera_supervisor import events as ev
 from vera_supervisor.effects import Refusal
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Cause, Progress, Record
+from vera_worker.tasks import Cause, Progress, Record, Spent
 
 
 def test_a_task_from_its_submission_to_its_end() -> None:
@@ -17,7 +17,7 @@ def test_a_task_from_its_submission_to_its_end() -> None:
     assert desk.tell(ev.Submitted(task)) == [
         fx.AddTask(task, 0.0, None),
         fx.Accept("a", Status.QUEUED, 1, known=False),
-        fx.StartAttempt("a", 1, acknowledge=False),
+        fx.StartAttempt("a", 1, Spent(), acknowledge=False),
         fx.Assign(1, task, 1),
     ]
     assert desk.scheduler.running == 1

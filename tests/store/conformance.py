@@ -38,6 +38,7 @@ BOOM: Final = Failure(
 )
 
 SPENT: Final = Spent(retries=1)
+NOTHING_SPENT: Final = Spent()
 
 #: Makes an empty store that keeps ended tasks for TTL_S and MAX_BYTES, and clears it away.
 StoreMaker = Callable[[], AbstractAsyncContextManager[Store]]
@@ -55,8 +56,11 @@ class Writer:
     def add(self, task: Task) -> None:
         self.store.add(AddTask(task, 0.0, None), self._hear())
 
-    def start(self, task_id: str, attempt: int = 1, at: float = NOW) -> None:
-        self.store.start(StartAttempt(task_id, attempt, acknowledge=True), at, self._hear())
+    def start(
+        self, task_id: str, attempt: int = 1, at: float = NOW, spent: Spent = NOTHING_SPENT
+    ) -> None:
+        effect = StartAttempt(task_id, attempt, spent, acknowledge=True)
+        self.store.start(effect, at, self._hear())
 
     def requeue(self, task_id: str, attempt: int = 1, output: bytes = b"") -> None:
         effect = RequeueTask(task_id, attempt, BOOM, 1.0, output, SPENT)
@@ -166,11 +170,12 @@ class StoreConformance:
     def test_a_start_is_noted(self, store: Any) -> None:
         async def story(writer: Writer) -> None:
             writer.add(make_task("a"))
-            writer.start("a", 1, NOW + 2.5)
+            writer.start("a", 1, NOW + 2.5, SPENT)
             assert await writer.last() is None
             record = await writer.record("a")
             assert (record.status, record.attempt) == (Status.RUNNING, 1)
             assert record.started_at == NOW + 2.5
+            assert record.spent == SPENT, "whatever was said, or not stored, before"
 
         store(story)
 

@@ -19,7 +19,7 @@ from vera_supervisor.store.sqlite import writer as writer_module
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Record
+from vera_worker.tasks import Record, Spent
 
 
 class Bench:
@@ -100,7 +100,7 @@ async def test_a_start_that_nobody_waits_for_rides_along(tmp_path: Path) -> None
         it.writer.add(make_task("a"))
         await it.writer.settled()
         told = asyncio.Event()
-        it.store.start(StartAttempt("a", 1, acknowledge=False), 1.0, lambda _: told.set())
+        it.store.start(StartAttempt("a", 1, Spent(), acknowledge=False), 1.0, lambda _: told.set())
         it.writer.finish("a")
         assert await it.writer.last() is None
         assert told.is_set()
@@ -115,7 +115,7 @@ async def test_a_start_that_nobody_waits_for_is_written_soon_even_if_nothing_fol
         it.writer.add(make_task("a"))
         await it.writer.settled()
         told = asyncio.Event()
-        it.store.start(StartAttempt("a", 1, acknowledge=False), 1.0, lambda _: told.set())
+        it.store.start(StartAttempt("a", 1, Spent(), acknowledge=False), 1.0, lambda _: told.set())
         await told.wait()
         assert (await it.writer.record("a")).status is Status.RUNNING
 

@@ -44,6 +44,7 @@ class MemoryStore:
             return
         record.status = RUNNING
         record.attempt = effect.attempt
+        record.spent = effect.spent
         record.started_at = at
         done(None)
 

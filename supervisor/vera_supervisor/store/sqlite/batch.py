@@ -137,7 +137,7 @@ class Batch:
             return over(effect.task_id)
         was = entry.state
         entry.status = RUNNING
-        entry.state = State(effect.attempt, was.spent, was.ready_at, at, was.failure)
+        entry.state = State(effect.attempt, effect.spent, was.ready_at, at, was.failure)
         return None
 
     def _requeue(self, effect: RequeueTask, at: float) -> Answer:
