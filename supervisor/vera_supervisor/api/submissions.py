@@ -67,6 +67,7 @@ def run_again(task: Task, services: Services) -> Task:
         run_at=None,
         expires_at=None,
         retry_of=task.task_id,
+        client=SENDER.get(),
         digest=b"",
     )
 

@@ -24,6 +24,8 @@ from vera_worker.tasks import Task
 #: How often the output of a running task is looked at for a client that follows it.
 _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
+#: Pages that are put together at once: each may take some 16 MiB twice before it is an answer.
+_PAGES_AT_ONCE: Final = 4
 
 
 def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list of small handlers
@@ -31,6 +33,7 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
     dispatcher = services.dispatcher
     max_wait_s = services.config.server.max_wait
     shown = services.shown
+    pages = asyncio.Semaphore(_PAGES_AT_ONCE)
 
     @app.post("/task/submit")
     async def submit() -> Response:
@@ -92,22 +95,27 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
 
     @app.get("/tasks")
     async def page() -> Response:
-        status = query_text("status")
-        if status is not None and status not in list(Status):
-            raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
-        cursor = query_text("cursor")
-        if cursor is not None and not re.fullmatch("[0-9]{1,18}", cursor):
-            raise Problem(422, "cursor: take it from the page before", field="cursor")
-        found = await services.store.page(
-            Query(
-                status=None if status is None else Status(status),
-                function=query_text("function"),
-                tag=query_text("tag"),
-                limit=int(query_number("limit", 100, _MAX_PAGE, least=1)),
-                cursor=cursor,
-            )
-        )
-        return json_response(PageOut([shown(record) for record in found.records], found.cursor))
+        query = _query()
+        async with pages:
+            found = await services.store.page(query)
+            return json_response(PageOut([shown(record) for record in found.records], found.cursor))
+
+
+def _query() -> Query:
+    """Return which tasks a page is to show; raise a Problem."""
+    status = query_text("status")
+    if status is not None and status not in list(Status):
+        raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
+    cursor = query_text("cursor")
+    if cursor is not None and not re.fullmatch("[0-9]{1,18}", cursor):
+        raise Problem(422, "cursor: take it from the page before", field="cursor")
+    return Query(
+        status=None if status is None else Status(status),
+        function=query_text("function"),
+        tag=query_text("tag"),
+        limit=int(query_number("limit", 100, _MAX_PAGE, least=1)),
+        cursor=cursor,
+    )
 
 
 async def accepted(services: Services, task: Task) -> Accept:

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 import anyio
 import click
 
-from vera_supervisor import entrance, logs
+from vera_supervisor import entrance, heap, logs
 from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.listening import CannotListen, UnfitSocket
 from vera_supervisor.pool import trial
@@ -52,6 +52,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
     _forget_secrets()
     process_tree.keep_private()  # tasks run as the same user
     process_tree.outlive_others()
+    heap.return_large_blocks()
     try:
         anyio.run(
             serve_worker,
