@@ -84,8 +84,7 @@ class Catalogue:
             info.name: Function(info, _merged(info, configured.get(info.name)))
             for info in functions
         }
-        #: Names that the configuration limits but no module offers.
-        self.unknown = sorted(set(configured) - set(self._functions))
+        self._unknown = sorted(set(configured) - set(self._functions))
 
     def __iter__(self) -> Iterator[Function]:
         return iter(self._functions.values())
@@ -102,6 +101,19 @@ class Catalogue:
             sorted(mine.keys() - others.keys()),
             sorted(n for n in mine.keys() & others.keys() if mine[n].info != others[n].info),
         )
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is said of functions and holds nobody to anything, in a sentence each."""
+        return [
+            *(f"tasks.functions.{n}: no task module offers such a function" for n in self._unknown),
+            *(
+                f"the function {f.info.name} can use the network: network = false holds only with "
+                f'isolation = "sandboxed"'
+                for f in self
+                if f.limits.network is False and f.limits.isolation is not Isolation.SANDBOXED
+            ),
+        ]
 
     @property
     def names(self) -> frozenset[str]:

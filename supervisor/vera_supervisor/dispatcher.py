@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -20,9 +20,9 @@ from vera_supervisor.clock import Clock, Timer
 from vera_supervisor.drain_rate import DrainRate
 from vera_supervisor.feed import Kind, TaskEvent, in_short
 from vera_supervisor.journal import Journal
-from vera_supervisor.live_task import LiveTask
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.records import Records
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store, StoreFault
 from vera_supervisor.waiting import Outlook
@@ -70,6 +70,7 @@ class Dispatcher:
     ) -> None:
         self.scheduler = scheduler
         self.journal = journal
+        self.records = Records(scheduler, store)
         self.drain_rate = DrainRate(clock.now())
         pools = scheduler.pools.all
         #: By pool, where there are several.
@@ -86,8 +87,6 @@ class Dispatcher:
         self._timer_at = math.inf
         #: Who waits for an answer, by task id and digest of the submission.
         self._answers: dict[tuple[str, bytes], list[Callable[[Answer], None]]] = {}
-        #: When the last attempts of live tasks started, as the store was told.
-        self._starts: dict[str, float] = {}
         #: How tasks ended that somebody waits for, until that is stored.
         self._ends: dict[str, Record] = {}
         #: Set when no task runs any more; None while nobody waits for that.
@@ -193,7 +192,7 @@ class Dispatcher:
             if not future.done():  # else the client is gone; its task is ours all the same
                 future.set_result(answer)
 
-        ended = await self.ended_before(task) if task.depends_on else {}
+        ended = await self.records.ends_before(task) if task.depends_on else {}
         self.offer(ev.Submitted(task, delay_s, expires_in_s, ended), tell)
         return await future
 
@@ -201,35 +200,9 @@ class Dispatcher:
         """Return what would become of a submission; nothing is done about it."""
         task = submission.task
         if task.depends_on:
-            ended = await self.ended_before(task)
+            ended = await self.records.ends_before(task)
             submission = msgspec.structs.replace(submission, ended=ended)
         return self.scheduler.outlook(submission, self._clock.now())
-
-    async def ended_before(self, task: Task) -> Mapping[str, Status]:
-        """Return how those of the tasks that `task` depends on ended that are not live."""
-        # Sent again: it was checked the first time, and the store may have forgotten some.
-        sent_again = await self._store.get(task.task_id) is not None
-        return await self.ended(task.depends_on, unknown=Status.COMPLETED if sent_again else None)
-
-    async def ended(
-        self, task_ids: Collection[str], *, unknown: Status | None = None
-    ) -> Mapping[str, Status]:
-        """Return how those of these tasks ended that are not live.
-
-        Those that the store does not know count as `unknown`, or are left out.
-        """
-        ended: dict[str, Status] = {}
-        looked_up: set[str] = set()
-        # What was live may have ended while another one was looked up.
-        while others := [t for t in task_ids if t not in looked_up | self.scheduler.live.keys()]:
-            for task_id in others:
-                looked_up.add(task_id)
-                record = await self._store.get(task_id)
-                if record is None and unknown is not None:
-                    ended[task_id] = unknown
-                elif record is not None and record.ended:
-                    ended[task_id] = record.status
-        return ended
 
     async def room(self) -> int:
         """Return how many tasks the queue can take now; wait while that is none.
@@ -261,7 +234,7 @@ class Dispatcher:
                 await ended
         finally:
             ended.cancel()
-        return await self.record(task_id)
+        return await self.records.get(task_id)
 
     async def wait_ended(self, task_id: str, timeout_s: float) -> Record | None:
         """Return the record of a task when it has ended, or as it is after `timeout_s`."""
@@ -273,40 +246,7 @@ class Dispatcher:
                 told = await ended
             finally:
                 timer.cancel()
-        return told or await self.record(task_id)
-
-    async def record(self, task_id: str) -> Record | None:
-        """Return a task and what became of it, as far as the store has confirmed it."""
-        live = self.scheduler.live.get(task_id)
-        if live is None:
-            return await self._store.get(task_id)
-        return self.live_record(live) if live.added else None
-
-    def live_record(self, live: LiveTask) -> Record:
-        """Return the record of a task that has not ended."""
-        return Record(
-            task=live.task,
-            status=live.told,
-            attempt=live.attempt,
-            started_at=self._starts.get(live.task.task_id),
-            failure=live.failure if live.told is Status.QUEUED else None,
-            spent=live.spent,
-        )
-
-    def _ended_record(self, effect: fx.FinishTask, at: float) -> Record:
-        """Return what the store will say of a task, to spare those who wait the look there."""
-        live = self.scheduler.live[effect.task_id]
-        return Record(
-            task=live.task,
-            status=effect.status,
-            attempt=effect.attempt,
-            spent=live.spent,
-            started_at=self._starts.get(effect.task_id),
-            completed_at=at,
-            result=effect.result,
-            failure=effect.failure,
-            output=effect.output,
-        )
+        return told or await self.records.get(task_id)
 
     async def output(self, task_id: str) -> bytes | None:
         """Return what the last attempt printed, so far; None where there is no such task."""
@@ -377,7 +317,7 @@ class Dispatcher:
         self.drain_rate.note()
         if self._drain_rates:
             self.drain_rate_of(task).note()
-        at = self._starts[effect.task_id] = self._clock.wall()
+        at = self.records.starts[effect.task_id] = self._clock.wall()
         self._store.start(effect, at, partial(self._started, effect))
         self._note(_STARTED, task, RUNNING, effect.attempt)
         reach(START_TOLD)
@@ -397,7 +337,7 @@ class Dispatcher:
     def _finish(self, effect: fx.FinishTask) -> None:
         at = self._clock.wall()
         if self.journal.waits_for(effect.task_id):
-            self._ends[effect.task_id] = self._ended_record(effect, at)
+            self._ends[effect.task_id] = self.records.of_end(effect, at)
         self._show_output(effect.task_id, effect.attempt, effect.output)
         self._store.finish(effect, at, partial(self._finished, effect))
 
@@ -415,7 +355,7 @@ class Dispatcher:
     def _announce(self, effect: fx.Announce) -> None:
         self._metrics.ended(effect)
         task_id = effect.task.task_id
-        self._starts.pop(task_id, None)
+        self.records.starts.pop(task_id, None)
         failure = None if effect.failure is None else in_short(effect.failure)
         self._note(_ENDED, effect.task, effect.status, effect.attempt, failure=failure)
         self.journal.ended(task_id, self._ends.pop(task_id, None))

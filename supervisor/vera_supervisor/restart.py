@@ -22,7 +22,7 @@ async def take_up(store: Store, dispatcher: Dispatcher, clock: Clock) -> int:
         found += len(records)
         others = {other for record in records for other in record.task.depends_on}
         # Older ones that have not ended are live, or in this very chunk: those it finds itself.
-        ended = await dispatcher.ended(others) if others else {}
+        ended = await dispatcher.records.ends(others) if others else {}
         dispatcher.post(Recovered(tuple(records), clock.wall(), more=True, ended=ended))
     if found:
         dispatcher.post(Recovered((), clock.wall(), more=False))

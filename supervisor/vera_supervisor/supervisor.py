@@ -138,7 +138,7 @@ async def _serve(
     ):
         catalogue = Catalogue(functions, config.tasks.functions)
         check_functions(config, catalogue)
-        warn_of_unknown(catalogue)
+        warn_of_doubts(catalogue)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
@@ -161,7 +161,7 @@ async def _serve(
             pool.adopt(code)
             scheduler.obey(policy(new, catalogue))
             dispatcher.post(ev.CodeReplaced())
-            warn_of_unknown(catalogue)
+            warn_of_doubts(catalogue)
             return differences
 
         reloader = Reloader(config, world.read, entrance_of, code_of, obey)
@@ -276,10 +276,10 @@ def groups_of(config: Config) -> Groups | None:
     return own_groups(config.limits.task_processes)
 
 
-def warn_of_unknown(catalogue: Catalogue) -> None:
-    """Say which functions the configuration limits that there are not."""
-    for name in catalogue.unknown:
-        log.warning("tasks.functions.%s: no task module offers such a function", name)
+def warn_of_doubts(catalogue: Catalogue) -> None:
+    """Say what is said of functions in vain."""
+    for doubt in catalogue.doubts:
+        log.warning("%s", doubt)
 
 
 def code_on_trial(groups: Groups | None, config: Config) -> AbstractAsyncContextManager[Candidate]:

@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from tests.dispatching.bench_of_fakes import Bench
+from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop, turn
 from vera_supervisor.api import intake as intake_module
+from vera_supervisor.api.app import create_app
 from vera_supervisor.api.intake import Intake
 from vera_supervisor.api.lines import Line
+from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
+from vera_supervisor.api.submissions import run_again
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import Config
+from vera_supervisor.store.protocol import Page, Query
 from vera_worker.handlers import describe
 
 ASLEEP = cast("Any", None)
@@ -232,4 +237,37 @@ async def test_the_wait_is_counted_from_the_acceptance_and_then_over() -> None:
     await desk.until_answered(1)
     assert json.loads(desk.answers[0])["status"] == "running"
     assert desk.bench.journal.waiting == 0
+    desk.client.cancel()
+
+
+@on_loop
+async def test_few_pages_are_put_together_at_once(monkeypatch: Any) -> None:
+    desk = Desk()
+    at_once, most, gate = 0, 0, asyncio.Event()
+
+    async def page(_: Query) -> Page:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await gate.wait()
+        at_once -= 1
+        return Page([], None)
+
+    monkeypatch.setattr(desk.bench.store, "page", page)
+    client = create_app(desk.services).test_client()
+    asked = [asyncio.create_task(client.get("/tasks")) for _ in range(20)]
+    await turn(100)
+    gate.set()
+    answers = await asyncio.gather(*asked)
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert most == 4
+    desk.client.cancel()
+
+
+@on_loop
+async def test_a_task_that_is_run_again_takes_the_turn_of_who_asks_for_it() -> None:
+    desk = Desk()
+    SENDER.set("who-retries")
+    task = run_again(make_task("a", function="noop", client="who-submitted"), desk.services)
+    assert (task.client, task.retry_of) == ("who-retries", "a")
     desk.client.cancel()

@@ -12,7 +12,7 @@ from tests.support.http_answers import Answer, assert_problem, connect, host_of,
 from tests.support.patience import until
 from tests.support.worker_process import WorkerProcess
 from vera_supervisor.api.counted_body import SMALL_BYTES, BodyRoom
-from vera_supervisor.api.paced_body import counting
+from vera_supervisor.api.paced_body import counting, in_pieces
 
 SETTINGS = {"VERA_LIMITS__MAX_BODIES": "200KiB"}
 LARGE = 150 * 1024
@@ -48,6 +48,28 @@ async def test_large_pieces_of_a_stream_are_counted_while_they_are_sent() -> Non
         event: Any = {"type": "http.response.body", "body": b"x" * size, "more_body": True}
         await counted(event)
     assert full == [False, False, True, False]
+
+
+@on_loop
+async def test_large_pieces_are_handed_over_bit_by_bit() -> None:
+    sent: list[Any] = []
+
+    async def send(event: Any) -> None:
+        sent.append(event)
+
+    body = bytes(range(256)) * 600
+    events: list[Any] = [
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.body", "body": body, "more_body": True},
+        {"type": "http.response.body", "body": b"", "more_body": False},
+    ]
+    for event in events:
+        await in_pieces(send)(event)
+    start, *pieces, end = sent
+    assert [start, end] == [events[0], events[2]]
+    assert [len(piece["body"]) for piece in pieces] == [65536, 65536, 22528]
+    assert b"".join(piece["body"] for piece in pieces) == body
+    assert all(piece["more_body"] for piece in pieces)
 
 
 def submission(size: int) -> bytes:

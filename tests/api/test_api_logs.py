@@ -1,4 +1,4 @@
-"""One line of the log an event, whatever clients and tasks put into it."""
+"""One line of the log an event, whatever clients and tasks put into it (A4)."""
 
 import json
 import logging

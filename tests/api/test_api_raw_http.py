@@ -1,4 +1,4 @@
-"""What is no plain HTTP/1.1 from this machine is refused, and the connection with it."""
+"""What is no plain HTTP/1.1 from this machine is refused, and the connection with it (A2)."""
 
 from collections.abc import Iterator
 

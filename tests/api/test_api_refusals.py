@@ -1,4 +1,4 @@
-"""Whatever a client sends, it gets a documented refusal, and nothing of it is queued."""
+"""Whatever a client sends, it gets a documented refusal, and nothing of it is queued (A7, S4)."""
 
 import json
 from collections.abc import Iterator

@@ -96,7 +96,7 @@ def box() -> Iterator[SystemdBox]:
 
 
 @pytest.fixture(scope="session")
-def installed(box: SystemdBox) -> Host:
+def installed(box: SystemdBox) -> Iterator[Host]:
     """Install the worker as the README says; its ports are this machine's."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
@@ -120,7 +120,9 @@ def installed(box: SystemdBox) -> Host:
     first = f'set -e; sudo() {{ "$@"; }}; export VERA_URL=http://127.0.0.1:{port}'
     script = "\n".join((first, "cd /srv/vera-worker", *commands))
     box.sh(script, timeout_s=600)
-    return Host(box, port)
+    host = Host(box, port)
+    with host.client:
+        yield host
 
 
 @pytest.fixture

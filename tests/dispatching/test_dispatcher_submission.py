@@ -20,7 +20,7 @@ async def test_a_submission_is_answered_once_it_is_stored_and_not_before() -> No
     await turn()
     assert not asked.done()
     assert bench.store.pending == 1
-    assert await bench.dispatcher.record("a") is None, "it is no one's business before"
+    assert await bench.dispatcher.records.get("a") is None, "it is no one's business before"
     bench.store.acknowledge()
     assert await asked == fx.Accept("a", Status.QUEUED, 1, known=False)
 
@@ -48,7 +48,7 @@ async def test_a_client_that_goes_away_loses_nothing() -> None:
     assert list(bench.pool.assigned) == ["a"]
     bench.pool.end("a")
     bench.store.acknowledge()
-    record = await bench.dispatcher.record("a")
+    record = await bench.dispatcher.records.get("a")
     assert record is not None
     assert record.status is Status.COMPLETED
 

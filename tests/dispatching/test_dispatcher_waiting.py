@@ -133,7 +133,7 @@ async def test_who_goes_away_while_cancelling_has_cancelled() -> None:
     await asyncio.wait([cancelling])
     bench.pool.end("a")
     bench.store.acknowledge()
-    record = await bench.dispatcher.record("a")
+    record = await bench.dispatcher.records.get("a")
     assert record is not None
     assert record.status is Status.CANCELLED
     await turn()
@@ -146,14 +146,17 @@ async def test_the_record_of_a_live_task_is_what_the_store_will_say() -> None:
     submit(bench, "runs", max_retries=1, retry_delay_s=500.0)
     submit(bench, "waits")
     bench.clock.pass_time(5.0)
-    runs, waits = await bench.dispatcher.record("runs"), await bench.dispatcher.record("waits")
+    runs, waits = (
+        await bench.dispatcher.records.get("runs"),
+        await bench.dispatcher.records.get("waits"),
+    )
     assert runs is not None
     assert waits is not None
     assert (runs.status, runs.attempt) == (Status.RUNNING, 1)
     assert runs.started_at == EPOCH + 1000.0
     assert (waits.status, waits.attempt, waits.started_at) == (Status.QUEUED, 0, None)
     bench.pool.end("runs", None, Failure(cause=Cause.EXCEPTION, message="boom"))
-    again = await bench.dispatcher.record("runs")
+    again = await bench.dispatcher.records.get("runs")
     assert again is not None
     assert again.failure is not None
     assert (again.status, again.failure.message) == (Status.QUEUED, "boom")
@@ -164,7 +167,7 @@ async def test_an_end_that_is_not_stored_yet_does_not_show() -> None:
     bench = Bench()
     submit(bench, "a")
     bench.pool.end("a")
-    record = await bench.dispatcher.record("a")
+    record = await bench.dispatcher.records.get("a")
     assert record is not None
     assert (record.status, record.result) == (Status.RUNNING, None)
 

@@ -78,7 +78,7 @@ async def test_a_task_may_depend_on_one_that_has_ended_but_not_on_one_that_never
     refused = await bench.dispatcher.submit(make_task("a", depends_on=("old", "never")))
     assert isinstance(refused, fx.Refuse)
     assert refused.refusal is fx.Refusal.DEPENDENCY
-    assert await bench.dispatcher.ended(["old", "never"]) == {"old": Status.COMPLETED}
+    assert await bench.dispatcher.records.ends(["old", "never"]) == {"old": Status.COMPLETED}
 
 
 @on_loop
@@ -90,7 +90,7 @@ async def test_sent_again_a_task_may_depend_on_a_forgotten_one_but_not_on_one_re
     end = fx.FinishTask("bad", 1, Status.FAILED, None, None, b"")
     bench.store.finish(end, 1.0, lambda _: None)
     bench.store.acknowledge()
-    ended = await bench.dispatcher.ended_before(task)
+    ended = await bench.dispatcher.records.ends_before(task)
     assert ended == {"bad": Status.FAILED, "forgotten": Status.COMPLETED}
     refused = await bench.dispatcher.submit(task)
     assert isinstance(refused, fx.Refuse)

@@ -1,4 +1,4 @@
-"""Many tasks and many deaths leave the supervisor as it was."""
+"""Many tasks and many deaths leave the supervisor as it was (P6, P8)."""
 
 import http.client
 import json

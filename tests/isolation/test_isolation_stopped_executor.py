@@ -1,4 +1,7 @@
-"""An executor that stops in the middle of a large argument holds up nobody but its own task."""
+"""An executor that stops in the middle of a large argument holds up nobody but its own task.
+
+This is P5 of the checks.
+"""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A store belongs to one worker and to one user (U6)."""
+"""A store belongs to one worker and to one user (U6, S6)."""
 
 import asyncio
 import os

@@ -1,6 +1,8 @@
 """While the disk is full or fails, nothing is acknowledged and what runs goes on (D4)."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -69,6 +71,19 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
         assert node.record(runs, wait=30)["status"] == "completed"
         for task_id in accepted:
             assert node.record(task_id, wait=30)["status"] == "completed"
+
+
+def test_a_disk_that_is_full_at_the_start_is_tried_again_by_the_service_manager(
+    small_disk: Path,
+) -> None:
+    """Status 1, not 2: nobody has to mend the configuration."""
+    _fill(small_disk / "filler")
+    url = f"sqlite:///{small_disk}/tasks.db"
+    serve = [sys.executable, "-m", "vera_supervisor", "serve", "--port", "0"]
+    environment = os.environ | {"STORE_URL": url}
+    end = subprocess.run(serve, env=environment, capture_output=True, check=False, text=True)
+    assert end.returncode == 1
+    assert "tasks.db cannot be opened: database or disk is full" in end.stderr
 
 
 def _fill(filler: Path) -> None:

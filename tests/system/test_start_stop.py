@@ -1,4 +1,4 @@
-"""How the program starts, refuses to start, and stops."""
+"""How the program starts, refuses to start, and stops (C1, C2, C4)."""
 
 import re
 import signal

@@ -27,7 +27,7 @@ def add_routes(app: Quart, services: Services) -> None:
     @app.get("/task/<task_id>/events")
     async def events(task_id: str) -> Response:
         last_id = _last_event_id()
-        record = services.found(await services.dispatcher.record(task_id), task_id)
+        record = services.found(await services.dispatcher.records.get(task_id), task_id)
         if record.ended and last_id and services.feed.since(last_id, task_id) == []:
             return Response(status=204)  # it has seen the end: browsers come back no more
         return _streamed(streams.of_one(task_id, last_id))
@@ -58,7 +58,7 @@ class _Streams:
             missed = self._feed.since(last_id, task_id) if last_id else []
             if missed is None:
                 yield self._reset()
-            record = await self._services.dispatcher.record(task_id)
+            record = await self._services.dispatcher.records.get(task_id)
             if record is None:
                 return
             # An end has an id, so that who has seen it need not be told of it again.

@@ -166,7 +166,7 @@ class Intake:
         """Add how the tasks ended that this one depends on; the lines before it are submitted."""
         dispatcher = self.services.dispatcher
         while True:
-            ended = await dispatcher.ended_before(submission.task)
+            ended = await dispatcher.records.ends_before(submission.task)
             if self._reject or dispatcher.has_room():
                 return msgspec.structs.replace(submission, ended=ended)
             await dispatcher.room()  # others took it meanwhile, and more may have ended since
@@ -223,7 +223,7 @@ class _Place:
         assert self._accept is not None
         self.let_go()
         try:
-            record = await self._intake.services.dispatcher.record(self._accept.task_id)
+            record = await self._intake.services.dispatcher.records.get(self._accept.task_id)
         except StoreUnavailable:
             record = None  # it is accepted all the same
         self.ended(record)

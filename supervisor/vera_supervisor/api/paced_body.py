@@ -69,17 +69,18 @@ class PacedConnection(ASGIHTTPConnection):
         if self.scope["method"] == "HEAD":
             response.response = DataBody(b"")  # nobody is to wait for a stream that is not shown
         room: BodyRoom = self.app.extensions[ANSWER_ROOM]
+        by_pieces = in_pieces(send)
         size = _size_of(response)
         if size is None:
             if room.full:
                 await super()._send_response(send, _crowded(response))
             else:
-                await super()._send_response(counting(send, room), response)
+                await super()._send_response(counting(by_pieces, room), response)
         elif size <= SMALL_BYTES:
             await super()._send_response(send, response)
         elif room.take(size):
             try:
-                await super()._send_response(send, response)
+                await super()._send_response(by_pieces, response)
             finally:
                 room.give_back(size)
         else:
@@ -125,6 +126,21 @@ def _crowded(response: ResponseTypes) -> ResponseTypes:
     detail = f"too many large answers are being read at once: {ask}"
     headers = {} if found_at is None else {"location": found_at}
     return respond(Problem(503, detail, retry_after=1, headers=headers))
+
+
+def in_pieces(send: ASGISendCallable) -> ASGISendCallable:
+    """Have what is large sent bit by bit: whoever sends it keeps each bit several times over."""
+
+    async def piecewise(event: Any) -> None:
+        body = event.get("body", b"")
+        if len(body) <= SMALL_BYTES:
+            await send(event)
+            return
+        for start in range(0, len(body), SMALL_BYTES):
+            piece: Any = {**event, "body": body[start : start + SMALL_BYTES]}
+            await send(piece)
+
+    return piecewise
 
 
 def counting(send: ASGISendCallable, room: BodyRoom) -> ASGISendCallable:

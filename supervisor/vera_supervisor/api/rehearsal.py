@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 async def rehearse(submission: ev.Submitted, services: Services) -> RehearsedTask:
     """Return what would become of it; raise the Problem that it would get."""
     task = submission.task
-    stored = await services.dispatcher.record(task.task_id)
+    stored = await services.dispatcher.records.get(task.task_id)
     if stored is not None and stored.ended:
         if stored.task.digest != task.digest:
             raise services.problem_of(conflict(task))

@@ -24,6 +24,8 @@ from vera_worker.tasks import Task
 #: How often the output of a running task is looked at for a client that follows it.
 _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
+#: Pages that are put together at once: each may take some 16 MiB twice before it is an answer.
+_PAGES_AT_ONCE: Final = 4
 
 
 def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list of small handlers
@@ -31,6 +33,7 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
     dispatcher = services.dispatcher
     max_wait_s = services.config.server.max_wait
     shown = services.shown
+    pages = asyncio.Semaphore(_PAGES_AT_ONCE)
 
     @app.post("/task/submit")
     async def submit() -> Response:
@@ -54,12 +57,12 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
         if wait_s:
             record = await dispatcher.wait_ended(task_id, wait_s)
         else:
-            record = await dispatcher.record(task_id)
+            record = await dispatcher.records.get(task_id)
         return json_response(shown(services.found(record, task_id)))
 
     @app.delete("/task/<task_id>")
     async def cancel(task_id: str) -> Response:
-        before = services.found(await dispatcher.record(task_id), task_id)
+        before = services.found(await dispatcher.records.get(task_id), task_id)
         if before.ended:
             raise Problem(409, f"task {task_id!r} has ended already: it is {before.status}")
         after = services.found(await dispatcher.cancel(task_id), task_id)
@@ -69,7 +72,7 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
 
     @app.post("/task/<task_id>/retry")
     async def retry(task_id: str) -> Response:
-        record = services.found(await dispatcher.record(task_id), task_id)
+        record = services.found(await dispatcher.records.get(task_id), task_id)
         if not record.ended:
             raise Problem(409, f"task {task_id!r} has not ended: it is {record.status}")
         accept = await accepted(services, run_again(record.task, services))
@@ -92,22 +95,27 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
 
     @app.get("/tasks")
     async def page() -> Response:
-        status = query_text("status")
-        if status is not None and status not in list(Status):
-            raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
-        cursor = query_text("cursor")
-        if cursor is not None and not re.fullmatch("[0-9]{1,18}", cursor):
-            raise Problem(422, "cursor: take it from the page before", field="cursor")
-        found = await services.store.page(
-            Query(
-                status=None if status is None else Status(status),
-                function=query_text("function"),
-                tag=query_text("tag"),
-                limit=int(query_number("limit", 100, _MAX_PAGE, least=1)),
-                cursor=cursor,
-            )
-        )
-        return json_response(PageOut([shown(record) for record in found.records], found.cursor))
+        query = _query()
+        async with pages:
+            found = await services.store.page(query)
+            return json_response(PageOut([shown(record) for record in found.records], found.cursor))
+
+
+def _query() -> Query:
+    """Return which tasks a page is to show; raise a Problem."""
+    status = query_text("status")
+    if status is not None and status not in list(Status):
+        raise Problem(422, f"status: one of {', '.join(Status)} is expected", field="status")
+    cursor = query_text("cursor")
+    if cursor is not None and not re.fullmatch("[0-9]{1,18}", cursor):
+        raise Problem(422, "cursor: take it from the page before", field="cursor")
+    return Query(
+        status=None if status is None else Status(status),
+        function=query_text("function"),
+        tag=query_text("tag"),
+        limit=int(query_number("limit", 100, _MAX_PAGE, least=1)),
+        cursor=cursor,
+    )
 
 
 async def accepted(services: Services, task: Task) -> Accept:
@@ -125,7 +133,7 @@ async def _follow(services: Services, task_id: str) -> AsyncIterator[bytes]:
     """Yield what a task prints until it has ended."""
     follower = Follower()
     while True:
-        record = await services.dispatcher.record(task_id)
+        record = await services.dispatcher.records.get(task_id)
         printed = await services.dispatcher.output(task_id)
         if record is None or printed is None:
             return

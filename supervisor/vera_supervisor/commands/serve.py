@@ -8,12 +8,12 @@ from typing import Final, NoReturn
 import anyio
 import click
 
-from vera_supervisor import entrance, logs
+from vera_supervisor import entrance, heap, logs
 from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.listening import CannotListen, UnfitSocket
 from vera_supervisor.pool import trial
 from vera_supervisor.staffing import UnfitPool
-from vera_supervisor.store.protocol import StoreUnavailable
+from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
@@ -52,6 +52,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
     _forget_secrets()
     process_tree.keep_private()  # tasks run as the same user
     process_tree.outlive_others()
+    heap.return_large_blocks()
     try:
         anyio.run(
             serve_worker,
@@ -61,10 +62,10 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
+    except* (CannotListen, DiskFails) as group:  # it may be otherwise in a moment
+        _give_up(group, _NOT_NOW)
     except* _UNFIT as group:
         _give_up(group, _WRONG_CONFIGURATION)
-    except* CannotListen as group:  # the address may be free, or there, in a moment
-        _give_up(group, _NOT_NOW)
 
 
 def _forget_secrets() -> None:

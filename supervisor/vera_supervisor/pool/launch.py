@@ -3,10 +3,7 @@
 import errno
 import logging
 import os
-import shutil
 import socket
-import stat
-import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -17,6 +14,7 @@ import msgspec
 
 from vera_executor import fork_server, main
 from vera_executor.main import STACK_SIGNAL, Settings
+from vera_supervisor.pool import scratch
 from vera_supervisor.pool.cgroups import Group, Groups
 from vera_supervisor.pool.fork_servers import (
     ForkServer,
@@ -68,7 +66,8 @@ class Launcher:
 
     def __init__(self, settings: Settings, groups: Groups | None) -> None:
         """Each executor gets one of the control groups, if any."""
-        self._sandboxes = _make_directory()
+        self._scratch = _scratch()
+        self._sandboxes = None if self._scratch is None else self._scratch.path
         self._settings = msgspec.structs.replace(settings, sandboxes=self._sandboxes)
         #: By the variables that they have besides our own.
         self._servers: dict[frozenset[tuple[str, str]], ForkServer] = {}
@@ -144,7 +143,7 @@ class Launcher:
         if group is not None:
             group.remove()
         if self._sandboxes is not None:
-            _remove(os.path.join(self._sandboxes, str(dead)))
+            scratch.remove(os.path.join(self._sandboxes, str(dead)))
 
     def _sweep_orphans(self, dead: int) -> None:
         home = self._homes.pop(dead)
@@ -172,8 +171,8 @@ class Launcher:
             server.stop()  # not under the lock, which is held while a module is imported
         for group in filter(None, list(self._executors.values())):
             group.remove()
-        if self._sandboxes is not None:
-            _remove(self._sandboxes)
+        if self._scratch is not None:
+            self._scratch.remove()
 
     def importing(self) -> str | None:
         """Return the name of the task module that a fork server is importing, if any."""
@@ -247,23 +246,13 @@ def _give_up(link: socket.socket, *fds: int) -> None:
         os.close(fd)
 
 
-def _make_directory() -> str | None:
-    """Return a new directory that only this user can enter; None where there is no place for it."""
+def _scratch() -> scratch.Scratch | None:
+    """Return a new directory, or None where there is no place for it."""
     try:
-        return tempfile.mkdtemp(prefix="vera-worker-")
+        return scratch.Scratch()
     except OSError as error:
         log.warning("no directory for sandboxed tasks, which will fail: %s", error)
         return None
-
-
-def _remove(directory: str) -> None:
-    """Remove a directory with all that is in it, though a task may have locked parts of it."""
-    shutil.rmtree(directory, ignore_errors=True)
-    if os.path.exists(directory):
-        for path, _, _ in os.walk(directory):
-            with suppress(OSError):
-                os.chmod(path, stat.S_IRWXU)
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 class _Sent:

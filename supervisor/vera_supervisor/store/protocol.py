@@ -20,6 +20,10 @@ class StoreUnavailable(VeraError):
     """The store cannot be opened, or cannot be read just now; one sentence says why."""
 
 
+class DiskFails(StoreUnavailable):
+    """The disk is full, or fails: it may be well again in a moment, with nothing else mended."""
+
+
 class StoreFault(msgspec.Struct, frozen=True):
     """A write that was not, or perhaps not, carried out."""
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.store.protocol import StoreUnavailable
+from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.migrations import migrate, schema, schema_of
 from vera_supervisor.store.sqlite.rows import (
@@ -57,7 +57,8 @@ def open_database(path: Path, commits: int, *, keep_tasks: bool) -> tuple[Databa
             raise StoreUnavailable(
                 f"the store {path} cannot be opened: another program has it open: end that one"
             ) from error
-        raise StoreUnavailable(f"the store {path} cannot be opened: {error}") from error
+        kind = DiskFails if _is_of_disk(error) else StoreUnavailable
+        raise kind(f"the store {path} cannot be opened: {error}") from error
     except (sqlite3.DatabaseError, Damaged) as error:
         raise _damaged(path, error) from error
 
@@ -116,6 +117,11 @@ def _large_parts(database: Database) -> dict[int, int]:
 def _is_damage(error: sqlite3.OperationalError) -> bool:
     """A text that is not UTF-8 is reported by Python, without one of SQLite's codes."""
     return getattr(error, "sqlite_errorcode", None) in (None, sqlite3.SQLITE_ERROR)
+
+
+def _is_of_disk(error: sqlite3.OperationalError) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what it says of the details
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _damaged(path: Path, error: Exception) -> StoreUnavailable:
