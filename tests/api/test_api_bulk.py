@@ -78,6 +78,6 @@ def test_all_tasks_are_meant_only_where_that_is_said(node: WorkerProcess, path: 
     assert_problem(post(node, path, {"all": False}), 422)
     assert_problem(post(node, path, {"all": True, "tag": "x"}), 422)
     assert_problem(node.client.post(path), 415)
-    assert_problem(post(node, path, {"tags": "x"}), 422)
+    assert_problem(post(node, path, {"tags": "x"}), 422, field="tags")
     wrong = "completed" if path == "/tasks/cancel" else "queued"
     assert_problem(post(node, path, {"status": wrong}), 422, field="status")
