@@ -75,9 +75,10 @@ def test_a_task_that_needs_more_runs_again_one_tier_up(tmp_path: Path) -> None:
         '[tasks.functions.balloon]\nmemory_tiers = ["48MiB", "200MiB"]\n'
     )
     with WorkerProcess(tmp_path, MAX_WORKERS="1") as worker:
-        record = worker.submit("balloon", 90, wait=60)
+        # For longer than it takes to be looked at: samples do not see what is over by then.
+        record = worker.submit("balloon", 90, wait=60, kwargs={"hold_s": 1})
         assert (record["status"], record["attempt"]) == ("completed", 2)
-        record = worker.submit("balloon", 300, wait=60)
+        record = worker.submit("balloon", 300, wait=60, kwargs={"hold_s": 1})
         failure = record["failure"]
         assert (record["status"], record["attempt"]) == ("failed", 2)
         assert (failure["cause"], failure["limit_mb"]) == ("memory", 200)
