@@ -3,18 +3,17 @@
 import gc
 import threading
 import time
-from collections.abc import Callable
 from typing import Final
 
 import httpx
 import msgspec
 import pytest
 
+from tests.support.newcomer import live_p99
 from tests.support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.system
 
-PROBES: Final = 100
 ROUNDS: Final = 3
 LATE_S: Final = 0.1
 _HEAD: Final = b'{"payload":{"function":"noop","args":['
@@ -28,16 +27,6 @@ BODIES: Final = {
 }
 
 
-def _slowest(worker: WorkerProcess) -> float:
-    """Return the 99th percentile of how long a newcomer waits for its answer, in seconds."""
-    took = []
-    for _ in range(PROBES):
-        started = time.monotonic()
-        worker.client.get("/health/live").raise_for_status()
-        took.append(time.monotonic() - started)
-    return sorted(took)[int(PROBES * 0.99) - 1]
-
-
 def _bare_s() -> float:
     """Return how long this machine takes for nothing but decoding the worst of them, in seconds."""
     gc.disable()
@@ -49,9 +38,7 @@ def _bare_s() -> float:
         gc.enable()
 
 
-def _while_sending(
-    body: bytes, worker: WorkerProcess, measure: Callable[[WorkerProcess], float]
-) -> float:
+def _late_while_sending(body: bytes, worker: WorkerProcess) -> float:
     over, codes = threading.Event(), set[int]()
 
     def send() -> None:
@@ -66,7 +53,7 @@ def _while_sending(
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        return measure(worker)
+        return live_p99(worker)
     finally:
         over.set()
         sender.join()
@@ -75,7 +62,7 @@ def _while_sending(
 
 @pytest.mark.parametrize("name", BODIES)
 def test_others_are_answered_at_once_while_it_comes_in(node: WorkerProcess, name: str) -> None:
-    usual = _slowest(node)  # of a machine with other work to do
+    usual = live_p99(node)  # of a machine with other work to do
     # The best round shows what the worker does, the others what the machine does to it.
-    late = min(_while_sending(BODIES[name], node, _slowest) for _ in range(ROUNDS))
+    late = min(_late_while_sending(BODIES[name], node) for _ in range(ROUNDS))
     assert late - usual < max(LATE_S, 4 * _bare_s())

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.support.config_files import faults, loaded
 from vera_supervisor.commands.config import config as command
-from vera_supervisor.config import Config, ConfigError, Pool, changes, load
+from vera_supervisor.config import Pool, changes
 
 TWO = """\
 [pools.gpu]
@@ -43,17 +44,6 @@ worker.toml:14: pools.two.functions: \
 expected functions of no other pool, found "infer", which pools.b has
 worker.toml:20: pools.x.min_workers: \
 expected at most pools.x.max_workers, which is 1 (default), found 2"""
-
-
-def loaded(text: str) -> Config:
-    Path("worker.toml").write_text(text, encoding="utf-8")
-    return load(Path("worker.toml"), {}, {}).config
-
-
-def faults(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        loaded(text)
-    return [str(fault) for fault in caught.value.faults]
 
 
 def test_every_key_is_read_and_each_gpu_has_an_executor() -> None:

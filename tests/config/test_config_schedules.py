@@ -1,13 +1,13 @@
 """The tables [[schedules]] of the file."""
 
 import json
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from tests.support.config_files import faults, loaded
 from vera_supervisor.commands.config import config as command
-from vera_supervisor.config import Config, ConfigError, Schedule, changes, load
+from vera_supervisor.config import Config, Schedule, changes
 from vera_supervisor.recurrence import MissedRun
 from vera_worker.tasks import Priority
 
@@ -45,17 +45,6 @@ worker.toml:12: schedules.nightly.name: \
 expected a name of its own, found that of another: "nightly"
 worker.toml:9: schedules.2.timeout: \
 expected at most limits.max_task_timeout, which is 86400 (default), found 259200"""
-
-
-def loaded(text: str) -> Config:
-    Path("worker.toml").write_text(text, encoding="utf-8")
-    return load(Path("worker.toml"), {}, {}).config
-
-
-def faults(text: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        loaded(text)
-    return [str(fault) for fault in caught.value.faults]
 
 
 def one(*lines: str) -> str:

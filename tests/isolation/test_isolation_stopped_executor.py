@@ -5,40 +5,30 @@ This is P5 of the checks.
 
 import os
 import signal
-import time
 
 import pytest
 
 from tests.isolation.conftest import KILL_GRACE_S
+from tests.support.newcomer import live_p99
 from tests.support.processes import slack_s, strays
 from tests.support.rounds import rounds
 from tests.support.worker_process import WorkerProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-PROBES = 100
 LIVE_S = 0.1
-
-
-def _live_p99(worker: WorkerProcess) -> float:
-    took = []
-    for _ in range(PROBES):
-        started = time.monotonic()
-        worker.client.get("/health/live").raise_for_status()
-        took.append(time.monotonic() - started)
-    return sorted(took)[int(PROBES * 0.99) - 1]
 
 
 @rounds(1, 100)
 def test_the_loop_and_all_other_tasks_go_on(shared: WorkerProcess, rounds: int) -> None:
     large = "x" * 900_000
     for _ in range(rounds):
-        usual = _live_p99(shared)  # of a machine with other work to do
+        usual = live_p99(shared)  # of a machine with other work to do
         executor = shared.submit("own_pid", wait=20)["result"]
         os.kill(executor, signal.SIGSTOP)  # it was idle last, so the next task is its own
         timeout_s = 3.0
         task_id = shared.submit("echo", large, timeout=timeout_s)["task_id"]
-        assert _live_p99(shared) < LIVE_S + usual
+        assert live_p99(shared) < LIVE_S + usual
         assert shared.submit("echo", 1, wait=20)["result"]["args"] == [1]
         assert shared.submit("own_pid", wait=20)["result"] != executor
         failure = shared.record(task_id, wait=30)["failure"]
