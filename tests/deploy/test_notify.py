@@ -7,12 +7,13 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.on_loop import on_loop
-from tests.support.worker_process import WorkerProcess, worker
+from tests.support.worker_process import MARK, WorkerProcess, marked_environments, worker
 from vera_supervisor.health import PoolSigns, Signs, gets_on
 from vera_supervisor.housekeeping import feed_watchdog
 from vera_supervisor.notify import Notifier
@@ -79,7 +80,7 @@ def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
         node.process.send_signal(signal.SIGHUP)
         assert re.fullmatch(r"MONOTONIC_USEC=[1-9]\d+", manager.until("RELOADING=1")[1])
         assert manager.until("READY=1") == ["READY=1", "STATUS=reloaded"]
-        assert not inherited(node.survivors())
+        assert not inherited(node)
         assert node.terminate() == 0
         assert manager.until("STOPPING=1") == [
             "STOPPING=1",
@@ -156,14 +157,15 @@ async def test_the_watchdog_is_fed_only_while_the_worker_gets_on(
     assert manager.heard() == [["WATCHDOG=1"]] * 2
 
 
-def inherited(pids: list[int]) -> list[str]:
-    """Return the manager's variables in the environments of these processes."""
-    assert pids
-    found = []
-    for pid in pids:
-        environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        found += [v.decode() for v in environ if v.startswith((b"NOTIFY_", b"WATCHDOG_"))]
-    return found
+def inherited(node: WorkerProcess) -> list[bytes]:
+    """Return the manager's variables in the environments of the worker's other processes."""
+    others = [
+        environment
+        for pid, environment in marked_environments(MARK, node.mark)
+        if pid != node.process.pid
+    ]
+    assert others
+    return [v for v in chain(*others) if v.startswith((b"NOTIFY_", b"WATCHDOG_"))]
 
 
 def test_an_abstract_address() -> None:

@@ -119,15 +119,23 @@ class WorkerFailedError(Exception):
 
 def marked(name: str, value: str) -> Iterator[int]:
     """Yield the pids of all live processes with `name=value` in their environment."""
+    return (pid for pid, _ in marked_environments(name, value))
+
+
+def marked_environments(name: str, value: str) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the pid and the environment of each live process with `name=value` in it.
+
+    Read in one look, since a process may be gone before the next one.
+    """
     wanted = f"{name}={value}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                environment = (entry / "environ").read_bytes()
+                environment = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if wanted in environment.split(b"\0"):
-                yield int(entry.name)
+            if wanted in environment:
+                yield int(entry.name), environment
 
 
 @contextmanager
