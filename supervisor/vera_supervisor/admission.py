@@ -25,6 +25,8 @@ LOOKS_TO_REOPEN: Final = 2
 #: Looks in a row at which there was room to spare before the gate is forgotten.
 LOOKS_TO_FORGET: Final = 20
 _WHOLE: Final = 100.0
+#: Looks in a row at which all was closed before that is no passing moment any more.
+LOOKS_OF_STANDSTILL: Final = 8
 #: From one look to the next, our own tasks may become so much more numerous.
 _MOST_GROWTH: Final = 2.0
 
@@ -59,6 +61,7 @@ class Admission:
         self._ended = 0  # attempts, since the last look
         self._step = 1.0  # how many more may start than have ended, where there is room
         self._good_looks = 0
+        self._closed_looks = 0  # since a task could last start
 
     @property
     def open(self) -> bool:
@@ -69,6 +72,14 @@ class Admission:
     def blocked(self) -> Blocked | None:
         """What keeps tasks from starting now."""
         return None if self.room >= 1.0 else self.reason
+
+    @property
+    def standstill(self) -> bool:
+        """Whether others have left nothing for us for so long that no start is to be expected.
+
+        That our own tasks use all there is, is none: it is what the worker is for.
+        """
+        return self._closed_looks >= LOOKS_OF_STANDSTILL
 
     def started(self) -> None:
         """A task has started."""
@@ -89,7 +100,8 @@ class Admission:
         if over and left <= 0:
             self._close(Blocked.CPU)
         elif over:
-            self.reason, self._step, self._good_looks = Blocked.CPU, 1.0, 0
+            self.reason, self._step = Blocked.CPU, 1.0
+            self._good_looks = self._closed_looks = 0
             self.room = min(self.room, 1.0) + ended * left / load.own_cpu_percent
         elif self.reason is not None:
             self._reopen(ended, left / max(load.own_cpu_percent, 1.0))
@@ -104,13 +116,14 @@ class Admission:
 
     def _close(self, reason: Blocked) -> None:
         self.reason, self.room, self._step, self._good_looks = reason, 0.0, 0.0, 0
+        self._closed_looks += 1
 
     def _reopen(self, ended: int, growth: float) -> None:
         self._good_looks += 1
         if self._step == 0.0:  # it was closed for all
             if self._good_looks >= LOOKS_TO_REOPEN:
                 self.room = self._step = 1.0
-                self._good_looks = 0
+                self._good_looks = self._closed_looks = 0
             return
         used_up = not self.open
         if used_up:  # more might have started

@@ -359,8 +359,11 @@ async def first_executor(scheduler: Scheduler) -> None:
 
 
 async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:
-    """Tell the service manager once a task would start; how long that may take is its business."""
-    while not services.health().ready:  # noqa: ASYNC110 - no single event makes it so
+    """Tell the service manager once it works; how long that may take is its business.
+
+    A machine that others fill just now is no reason to start it again.
+    """
+    while not services.health().works:  # noqa: ASYNC110 - no single event makes it so
         await anyio.sleep(_READY_POLL_S)
     notifier.ready(f"takes tasks on {url}")
 

@@ -251,7 +251,7 @@ _WORKER: Final = Section(
         ),
         ("GET", "/health/ready"): Operation(
             "ready",
-            "Whether a task sent now would start",
+            "Whether a task sent now would start, if need be after those of the queue",
             {
                 200: as_json(answers.Ready, "It would."),
                 503: as_json(answers.Ready, "It would not; `reasons` say why."),
