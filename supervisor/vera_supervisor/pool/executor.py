@@ -9,7 +9,7 @@ from typing import Final
 
 from vera_supervisor.effects import Assign
 from vera_supervisor.host.machine import Machine
-from vera_supervisor.host.processes import cpu_seconds, peak_bytes
+from vera_supervisor.host.processes import peak_bytes, tree_cpu_seconds
 from vera_supervisor.pool.growth import Growth
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
@@ -67,7 +67,7 @@ class Executor:
 
     def look(self) -> None:
         """Measure what its task has used, before it is killed."""
-        cpu_s = max(0.0, cpu_seconds(_files, self.pid) - self._cpu_before_s)
+        cpu_s = max(0.0, tree_cpu_seconds(_files, self.pid) - self._cpu_before_s)
         self.used = Used(round(cpu_s, 2), peak_bytes(_files, self.pid))
 
     def begin(self, assign: Assign) -> None:
