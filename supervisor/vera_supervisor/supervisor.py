@@ -192,7 +192,7 @@ async def _serve(
         for service in (pulse.run, store_watch.run, timekeeper.run, bury_strangers):
             group.start_soon(service)
         group.start_soon(prune, store, clock)
-        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
+        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url)
         group.start_soon(reloader.run, world.hangups, notifier)
         group.start_soon(feed_watchdog, notifier, services.gets_on)
         group.start_soon(_tell_ready, services, notifier, url)
