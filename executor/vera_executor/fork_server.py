@@ -29,6 +29,11 @@ PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
 PATH_VARIABLE: Final = "_VERA_PATH"
 #: The file that says which of them is being imported, should that never end, or end this process.
 PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
+#: The directory for what executors had used that ended badly: see `use_file`.
+USE_VARIABLE: Final = "_VERA_USE"
+
+_KIB: Final = 1024
+_MICROSECONDS: Final = 1_000_000
 
 #: Seconds between two looks whether the supervisor is still there, while modules are imported.
 _ASK_S: Final = 0.2
@@ -39,8 +44,47 @@ _LEAVE_S: Final = 1
 PID: Final = os.getpid()
 
 
+def use_file(directory: str, pid: int) -> str:
+    """Return the name of a file: microseconds of CPU, and bytes, that an executor had used."""
+    return os.path.join(directory, f"used-{pid}")
+
+
+class _Reaper:
+    """`os` as the server's loop sees it: of an executor that ends badly, what it used is kept.
+
+    Nobody but the parent is told that, and only with the exit status; the loop asks for less.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._executors: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fork(self) -> int:
+        pid = os.fork()
+        if pid:
+            self._executors.add(pid)
+        else:
+            multiprocessing.forkserver.os = os  # type: ignore[attr-defined]
+        return pid
+
+    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        pid, status, usage = os.wait4(pid, options)
+        if pid in self._executors:
+            self._executors.remove(pid)
+            if status:
+                cpu_us = round((usage.ru_utime + usage.ru_stime) * _MICROSECONDS)
+                with suppress(OSError), open(use_file(self._directory, pid), "w") as file:
+                    file.write(f"{cpu_us} {usage.ru_maxrss * _KIB}")
+        return pid, status
+
+
 def _install() -> None:
     process_tree.become_subreaper()
+    if USE_VARIABLE in os.environ:
+        multiprocessing.forkserver.os = _Reaper(os.environ.pop(USE_VARIABLE))  # type: ignore[attr-defined]
     # Those of `atexit` come only after all threads have ended, which those of task modules may not.
     threading._register_atexit(_leave)  # type: ignore[attr-defined] # noqa: SLF001
     # Orphans of dead executors become our children and are reaped as "unexpected": they are not.

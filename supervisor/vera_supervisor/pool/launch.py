@@ -27,6 +27,7 @@ from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
+from vera_worker.tasks import Used
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 _REAP_DEADLINE_S: Final = 1.0
 _SWEEP_DEADLINE_S: Final = 0.2
 _REAP_PAUSE_S: Final = 0.002
+_MICRO: Final = 1e-6
 _PLAIN: Final = Outfit()
 
 
@@ -145,6 +147,19 @@ class Launcher:
         if self._sandboxes is not None:
             scratch.remove(os.path.join(self._sandboxes, str(dead)))
 
+    def used(self, dead: int) -> Used | None:
+        """Return what an executor that ended badly had used in all; once, and None if not known."""
+        if self._sandboxes is None:
+            return None
+        path = fork_server.use_file(self._sandboxes, dead)
+        try:
+            with open(path, encoding="ascii") as file:
+                cpu_us, peak_bytes = map(int, file.read().split())
+            os.unlink(path)
+        except (OSError, ValueError):
+            return None
+        return Used(cpu_us * _MICRO, peak_bytes)
+
     def _sweep_orphans(self, dead: int) -> None:
         home = self._homes.pop(dead)
         with home.lock:
@@ -195,19 +210,17 @@ class Launcher:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the pool is closed")
             if key not in self._servers:
-                progress = os.devnull
+                variables = {
+                    **outfit.environment,
+                    fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
+                    fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+                }
                 if self._sandboxes is not None:
                     progress = os.path.join(self._sandboxes, f"importing-{len(self._servers)}")
                     self._progress.append(progress)
-                self._servers[key] = ForkServer(
-                    fork_server.__name__,
-                    {
-                        **outfit.environment,
-                        fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
-                        fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
-                        fork_server.PROGRESS_VARIABLE: progress,
-                    },
-                )
+                    variables[fork_server.PROGRESS_VARIABLE] = progress
+                    variables[fork_server.USE_VARIABLE] = self._sandboxes
+                self._servers[key] = ForkServer(fork_server.__name__, variables)
             return self._servers[key]
 
     def _group_of(self, pid: int) -> Group | None:
