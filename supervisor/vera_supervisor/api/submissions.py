@@ -67,7 +67,7 @@ def run_again(task: Task, services: Services) -> Task:
         run_at=None,
         expires_at=None,
         retry_of=task.task_id,
-        client=SENDER.get(),
+        client=SENDER.get().name,
         digest=b"",
     )
 
@@ -138,7 +138,7 @@ def make_task(submission: Submission, services: Services) -> Task:
         requirements=submission.requirements,
         tags=tuple(submission.tags),
         metadata=None if metadata is None else bytes(submission.metadata),
-        client=SENDER.get(),
+        client=SENDER.get().name,
         digest=_digest(submission) if submission.task_id else b"",
     )
 
