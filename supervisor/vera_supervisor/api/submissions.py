@@ -104,7 +104,10 @@ def _submission(body: bytes) -> Submission:
 def _execution(body: bytes) -> Submission:
     execution = decoded(decode_execution, body)
     return Submission(
-        payload=execution.payload, timeout=execution.timeout, priority=execution.priority
+        task_id=execution.id,
+        payload=execution.payload,
+        timeout=execution.timeout,
+        priority=execution.priority,
     )
 
 

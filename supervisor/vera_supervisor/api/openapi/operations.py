@@ -326,6 +326,9 @@ _ORCHESTRATOR: Final = Section(
             {200: as_json(answers.Outcome, "What became of it; a failure too is 200.")},
             _SUBMISSION,
             body=json_body(Execution, "The task.", {"payload": _CALL, "timeout": 60}),
+            description="Sent again with the same `id` and the same body, it is the same task: "
+            "waited for while it runs, its result once it has completed. One that has failed or "
+            "was cancelled is run again, as a new task, unless its function is not idempotent.",
         ),
     },
 )
