@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from vera_supervisor.config import FunctionLimits
@@ -93,6 +94,12 @@ class Catalogue:
     def get(self, name: str) -> Function | None:
         """Return that function, or None."""
         return self._functions.get(name)
+
+    def missing(self, name: str) -> str:
+        """Return what is wrong with a name that is not here, and which one was probably meant."""
+        close = get_close_matches(name, self._functions, 1)
+        hint = f'; did you mean "{close[0]}"?' if close else ""
+        return f'no task module offers a function "{name}"{hint}'
 
     def differences(self, new: "Catalogue") -> Differences:
         """Return by what `new` differs from this."""

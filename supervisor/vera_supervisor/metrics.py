@@ -76,7 +76,6 @@ class Metrics:
         self.completed = 0
         self.failed: Counter[Cause] = Counter()
         self.cancelled = 0
-        self.requeues = 0
         self.refusals: Counter[Refusal] = Counter()
         self.commit_seconds = Distribution()
         #: By pool.

@@ -6,7 +6,6 @@ once: neither a restart nor a clock that is put back makes two tasks of one due 
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Final
 
 import anyio
@@ -154,12 +153,8 @@ def template(schedule: Schedule, config: Config, catalogue: Catalogue) -> Task:
     """Return the task of a schedule without its id and time; raise UnfitSchedule."""
     function = catalogue.get(schedule.function)
     if function is None:
-        near = get_close_matches(schedule.function, catalogue.names, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise UnfitSchedule(
-            f"schedules.{schedule.name}.function: no task module offers a function "
-            f'"{schedule.function}"{hint}'
-        )
+        missing = catalogue.missing(schedule.function)
+        raise UnfitSchedule(f"schedules.{schedule.name}.function: {missing}")
     args, kwargs = list(schedule.args), dict(schedule.kwargs or {})
     fault = function.fault(args, kwargs)
     if fault is not None:
