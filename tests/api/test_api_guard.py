@@ -14,7 +14,7 @@ from vera_supervisor.access import Credential, Scope, credential, digest, is_loo
 from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.sender import SENDER, Sender
 
-TOKEN = "a-token"
+TOKEN = "a-token-of-some-length"
 
 
 async def _no_app(*_: object) -> None:
