@@ -9,7 +9,6 @@ way out it kills every executor and all that they started. It runs no task, so n
 
 import atexit
 import importlib
-import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -18,8 +17,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from vera_executor.parent import PID
 from vera_worker import process_tree
 
 #: Names of the modules to import here, comma-separated; the launcher sets it for the server alone.
@@ -34,9 +34,6 @@ PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
 _ASK_S: Final = 0.2
 #: Seconds that the exit functions of task modules may take.
 _LEAVE_S: Final = 1
-
-#: The fork server's pid, known to every executor that it forks.
-PID: Final = os.getpid()
 
 
 def _install() -> None:
@@ -92,41 +89,6 @@ def _leave() -> None:
     signal.alarm(_LEAVE_S)
     atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter would wait for threads first
     os._exit(0)
-
-
-def leave_to_the_server() -> None:
-    """In an executor: let the server see the supervisor's death, and die with the server.
-
-    The server reads the supervisor's death as end-of-file of a pipe of which multiprocessing hands
-    every child the write end; kept open, each busy executor would keep the server alive.
-    """
-    _let_go()
-    process_tree.die_with_parent()
-    if os.getppid() != PID:
-        os._exit(0)
-
-
-def forget_own_server() -> None:
-    """In an executor: let the next task that uses multiprocessing start a fork server of its own.
-
-    That of the last task was killed with all else that it left; multiprocessing would wait for it
-    in vain and fail.
-    """
-    server = _server()
-    if server._forkserver_pid is not None:  # noqa: SLF001
-        _let_go()
-        server._forkserver_pid = server._forkserver_address = None  # noqa: SLF001
-
-
-def _let_go() -> None:
-    server = _server()
-    if server._forkserver_alive_fd is not None:  # noqa: SLF001
-        os.close(server._forkserver_alive_fd)  # noqa: SLF001
-        server._forkserver_alive_fd = None  # noqa: SLF001
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver  # noqa: SLF001 - there is no public way to it
 
 
 if PRELOAD_VARIABLE in os.environ:

@@ -1,21 +1,18 @@
 """One attempt: decode the arguments, call the function, encode what became of it."""
 
 import errno
-import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from vera_executor import telling
+from vera_executor import coroutines, telling
 from vera_executor.meter import Meter
 from vera_worker.tasks import Cause
 from vera_worker.wire import Assign, Raised, Returned
 
-#: Modules whose frames lead to the task's own; asyncio's stand below a coroutine.
-_OUR_FRAMES: Final = frozenset(
-    {__name__, "vera_executor.coroutines", "asyncio.runners", "asyncio.base_events"}
-)
+#: Modules whose frames lead to the task's own.
+_OUR_FRAMES: Final = frozenset({__name__, *coroutines.FRAMES})
 
 
 class _Call(msgspec.Struct):
@@ -43,9 +40,7 @@ def attempt(
     meter.start()
     try:
         call = _decode_call(assign.payload)
-        value = function(*call.args, **call.kwargs)
-        if inspect.iscoroutine(value):
-            value = _finish(value)
+        value = coroutines.finish(function(*call.args, **call.kwargs))
         result = _encode(value, max_result_bytes)
     except _Unserialisable as error:
         cause, name, trace = Cause.UNSERIALISABLE_RESULT, error.name, ""
@@ -74,12 +69,6 @@ def _cause(error: BaseException, assign: Assign) -> Cause:
         isinstance(error, OSError) and error.errno in _ERRORS_OF_SHORTAGE
     )
     return Cause.MEMORY if short and assign.memory_bytes is not None else Cause.EXCEPTION
-
-
-def _finish(coroutine: Any) -> Any:
-    from vera_executor.coroutines import run  # noqa: PLC0415 - asyncio only where a task needs it
-
-    return run(coroutine)
 
 
 def _encode(value: Any, max_bytes: int) -> bytes:

@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from vera_supervisor.trusted_files import is_ours, open_to_read, sync_directory
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 _PASSED: Final = "vera-worker."
 
 _TOKEN_BYTES: Final = 32
+#: A token of fewer characters is warned of: whoever may ask often can try all that are likely.
+_SHORT: Final = 16
 _FILE_NAME: Final = "token"
 #: A file of ours is for its owner alone. One that was given may be read by a group, as systemd's
 #: credentials are.
@@ -61,7 +64,17 @@ class Credential(NamedTuple):
 
 def credential(token: str, name: str = "token") -> Credential:
     """Return what a token is known by that is for everything."""
+    _warn_if_short(token, name)
     return Credential(name, digest(token.encode()), frozenset({Scope.ADMIN}))
+
+
+def _warn_if_short(token: str, name: str) -> None:
+    if len(token) < _SHORT:
+        log.warning(
+            "the token %r has %d characters and can be guessed: take 32 random ones, such as those "
+            "of openssl rand -hex 16",
+            name, len(token),
+        )  # fmt: skip
 
 
 def digest(token: bytes) -> bytes:
@@ -146,6 +159,8 @@ def listed_tokens(path: Path) -> tuple[Credential, ...]:
         if name in found:
             raise UnfitToken(f"{path}, line {number}: the name {name!r} was there before")
         given = _DIGEST.fullmatch(token)
+        if given is None:
+            _warn_if_short(token, name)
         known = digest(token.encode()) if given is None else bytes.fromhex(given[1])
         found[name] = Credential(name, known, frozenset(map(Scope, scopes.split(","))))
     if not found:
@@ -181,16 +196,7 @@ def _make(path: Path) -> None:
         stream.flush()
         os.fsync(file)
     draft.rename(path)  # whole or not at all
-    _sync_names(path.parent)
-
-
-def _sync_names(directory: Path) -> None:
-    """Put the names in it on disk: a token that clients were given must outlast a power cut."""
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    sync_directory(path.parent)  # a token that clients were given must outlast a power cut
 
 
 def _read(path: Path, forbidden: int) -> str:
@@ -204,14 +210,13 @@ def _read(path: Path, forbidden: int) -> str:
 
 def _contents(path: Path, forbidden: int, most: int) -> bytes:
     try:
-        # Without O_NONBLOCK a FIFO would hold up the start.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_to_read(path)
         with open(file, "rb") as stream:
             found = os.fstat(file)
             content = stream.read(most + 1) if stat.S_ISREG(found.st_mode) else b""
     except OSError as error:
         raise UnfitToken(f"the token file {path} cannot be read: {error.strerror}") from error
-    if found.st_uid not in (os.geteuid(), 0):
+    if not is_ours(found):
         raise UnfitToken(
             f"the token file {path} belongs to user {found.st_uid}, who could change it: chown it"
         )

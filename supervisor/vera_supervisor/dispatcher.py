@@ -329,7 +329,6 @@ class Dispatcher:
             self._done(effect, fault)
 
     def _requeue(self, effect: fx.RequeueTask) -> None:
-        self._metrics.requeues += 1
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
         self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)

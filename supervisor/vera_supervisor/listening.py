@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from vera_supervisor.config import Config
+from vera_supervisor.trusted_files import is_safe_directory
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ _KEEP_ALIVE: Final = {
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,  # seconds between two questions
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 40_000,  # milliseconds without any answer
 }
-_OTHERS_WRITE: Final = 0o022
 #: Files that the worker opens besides connections: for itself, and for each executor.
 _OWN_FILES: Final = 64
 _FILES_OF_EXECUTOR: Final = 8
@@ -124,8 +124,7 @@ def _listen_on_path(path: Path, group: str | None) -> socket.socket:
 
 
 def _check_directory(directory: Path) -> None:
-    found = directory.stat()
-    if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & _OTHERS_WRITE:
+    if not is_safe_directory(directory):
         raise UnfitSocket(
             f"the directory {directory} may be written by other users: put server.unix_socket "
             f"into one that belongs to the worker's user, or to root, alone"

@@ -27,7 +27,7 @@ class Lives:
         self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
-        #: Rings no later than TimePassed will next be of use; read after every event.
+        #: Rings no later than TimePassed will next be of use, and once that came, just then.
         self.alarm = self.slots.alarm
         self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}

@@ -6,7 +6,6 @@ once: neither a restart nor a clock that is put back makes two tasks of one due 
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Final
 
 import anyio
@@ -123,7 +122,7 @@ class Keeper:
         return LONGEST_NAP_S if following is None else min(LONGEST_NAP_S, following - now)
 
     async def _submit(self, due: int) -> bool:
-        """Return whether there is a task for that due time now."""
+        """Return whether that due time is dealt with: there is a task for it, or never will be."""
         name = self._schedule.name
         task = msgspec.structs.replace(
             self.template,
@@ -132,6 +131,9 @@ class Keeper:
         )
         answer = await self._dispatcher.submit(task)
         if isinstance(answer, fx.Accept) or answer.refusal is fx.Refusal.CONFLICT:
+            return True
+        if answer.refusal not in fx.PASSING:
+            log.error("schedules.%s: refused, and left out: %s", name, answer.detail)
             return True
         if self._refused != due:
             log.warning("schedules.%s: refused, and tried again: %s", name, answer.detail)
@@ -151,12 +153,8 @@ def template(schedule: Schedule, config: Config, catalogue: Catalogue) -> Task:
     """Return the task of a schedule without its id and time; raise UnfitSchedule."""
     function = catalogue.get(schedule.function)
     if function is None:
-        near = get_close_matches(schedule.function, catalogue.names, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise UnfitSchedule(
-            f"schedules.{schedule.name}.function: no task module offers a function "
-            f'"{schedule.function}"{hint}'
-        )
+        missing = catalogue.missing(schedule.function)
+        raise UnfitSchedule(f"schedules.{schedule.name}.function: {missing}")
     args, kwargs = list(schedule.args), dict(schedule.kwargs or {})
     fault = function.fault(args, kwargs)
     if fault is not None:

@@ -12,7 +12,7 @@ from vera_supervisor.api import intake as intake_module
 from vera_supervisor.api.app import create_app
 from vera_supervisor.api.intake import Intake
 from vera_supervisor.api.lines import Line
-from vera_supervisor.api.sender import SENDER
+from vera_supervisor.api.sender import SENDER, Sender
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import run_again
 from vera_supervisor.catalogue import Catalogue
@@ -310,7 +310,7 @@ async def test_few_pages_are_put_together_at_once(monkeypatch: Any) -> None:
 @on_loop
 async def test_a_task_that_is_run_again_takes_the_turn_of_who_asks_for_it() -> None:
     desk = Desk()
-    SENDER.set("who-retries")
+    SENDER.set(Sender("who-retries"))
     task = run_again(make_task("a", function="noop", client="who-submitted"), desk.services)
     assert (task.client, task.retry_of) == ("who-retries", "a")
     desk.client.cancel()

@@ -118,7 +118,7 @@ class World:
         """Go on by `seconds`, waking the scheduler when it wishes."""
         end = self.now + seconds
         wakeups = 0
-        while (due := self.scheduler.next_wakeup()) <= end:
+        while (due := self.scheduler.alarm.at) <= end:
             assert due <= self.scheduler.pools.next_deadline(), "it would be woken too late"
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
@@ -459,7 +459,7 @@ class World:
             assert slots[task_id] == (live.slot_id is not None), (task_id, slots)
             assert not live.added or task_id in self.accepted
             if live.delayed_until is not None:
-                assert self.scheduler.next_wakeup() <= live.delayed_until
+                assert self.scheduler.alarm.at <= live.delayed_until
 
     def _check_slots(self) -> None:
         for pool in self.scheduler.pools:

@@ -48,7 +48,6 @@ _NO_CHOICE: Final = "Invalid enum value"
 _CHOICES: Final[dict[str, type[StrEnum]]] = {
     "priority": Priority,
     "on_dependency_failure": OnDependencyFailure,
-    "status": Status,
 }
 TaskId = Annotated[str, Meta(pattern=_TASK_ID, min_length=1, max_length=200)]
 Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000)]
@@ -93,7 +92,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Filter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The body of POST /tasks/cancel and /tasks/purge: which tasks."""
 
-    status: Status | None = None
+    #: Which of them can be meant depends on the route, and so its sentence names them.
+    status: Annotated[str, Meta(extra_json_schema={"enum": list(Status)})] | None = None
     function: str | None = None
     tag: str | None = None
     #: Where all of them are meant, that has to be said.
