@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _PASSED: Final = "vera-worker."
 
 _TOKEN_BYTES: Final = 32
+#: A token of fewer characters is warned of: whoever may ask often can try all that are likely.
+_SHORT: Final = 16
 _FILE_NAME: Final = "token"
 #: A file of ours is for its owner alone. One that was given may be read by a group, as systemd's
 #: credentials are.
@@ -62,7 +64,17 @@ class Credential(NamedTuple):
 
 def credential(token: str, name: str = "token") -> Credential:
     """Return what a token is known by that is for everything."""
+    _warn_if_short(token, name)
     return Credential(name, digest(token.encode()), frozenset({Scope.ADMIN}))
+
+
+def _warn_if_short(token: str, name: str) -> None:
+    if len(token) < _SHORT:
+        log.warning(
+            "the token %r has %d characters and can be guessed: take 32 random ones, such as those "
+            "of openssl rand -hex 16",
+            name, len(token),
+        )  # fmt: skip
 
 
 def digest(token: bytes) -> bytes:
@@ -147,6 +159,8 @@ def listed_tokens(path: Path) -> tuple[Credential, ...]:
         if name in found:
             raise UnfitToken(f"{path}, line {number}: the name {name!r} was there before")
         given = _DIGEST.fullmatch(token)
+        if given is None:
+            _warn_if_short(token, name)
         known = digest(token.encode()) if given is None else bytes.fromhex(given[1])
         found[name] = Credential(name, known, frozenset(map(Scope, scopes.split(","))))
     if not found:

@@ -11,6 +11,7 @@ from vera_worker.tasks import Isolation, Priority, Sandbox
 
 #: Seconds before the first retry of a task where nothing else is said.
 _RETRY_DELAY_S: Final = 1.0
+_MEMORY: Final = ("memory", "memory_tiers")
 
 
 class Terms(NamedTuple):
@@ -120,6 +121,12 @@ class Catalogue:
                 for f in self
                 if f.limits.network is False and f.limits.isolation is not Isolation.SANDBOXED
             ),
+            *(
+                f"tasks.functions.{f.info.name}.memory holds nobody to anything: memory_tiers is "
+                f"set as well; take one of them out"
+                for f in self
+                if f.limits.memory is not None and f.limits.memory_tiers
+            ),
         ]
 
     @property
@@ -173,8 +180,9 @@ def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLi
     """The configuration of this worker wins over what the code says of itself."""
     said: dict[str, Any] = {}
     for source in (info.options, configured):
-        for field in fields(FunctionLimits):
-            value = getattr(source, field.name, None)
-            if value is not None:
-                said[field.name] = value
+        found = {field.name: getattr(source, field.name, None) for field in fields(FunctionLimits)}
+        known = {name: value for name, value in found.items() if value is not None}
+        if not known.keys().isdisjoint(_MEMORY):  # two ways to say one thing
+            said = {name: value for name, value in said.items() if name not in _MEMORY}
+        said |= known
     return FunctionLimits(**said)

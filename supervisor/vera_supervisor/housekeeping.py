@@ -148,6 +148,7 @@ async def prune(store: Store, clock: Clock) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
         await anyio.sleep(PRUNE_INTERVAL_S)
-        forgotten = await store.prune(clock.wall())
-        if forgotten:
-            log.debug("%d ended tasks were forgotten", forgotten)
+        with suppress(StoreUnavailable):  # it will be well again, and is asked again
+            forgotten = await store.prune(clock.wall())
+            if forgotten:
+                log.debug("%d ended tasks were forgotten", forgotten)

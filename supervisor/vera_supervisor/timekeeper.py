@@ -122,7 +122,7 @@ class Keeper:
         return LONGEST_NAP_S if following is None else min(LONGEST_NAP_S, following - now)
 
     async def _submit(self, due: int) -> bool:
-        """Return whether there is a task for that due time now."""
+        """Return whether that due time is dealt with: there is a task for it, or never will be."""
         name = self._schedule.name
         task = msgspec.structs.replace(
             self.template,
@@ -131,6 +131,9 @@ class Keeper:
         )
         answer = await self._dispatcher.submit(task)
         if isinstance(answer, fx.Accept) or answer.refusal is fx.Refusal.CONFLICT:
+            return True
+        if answer.refusal not in fx.PASSING:
+            log.error("schedules.%s: refused, and left out: %s", name, answer.detail)
             return True
         if self._refused != due:
             log.warning("schedules.%s: refused, and tried again: %s", name, answer.detail)

@@ -1,5 +1,6 @@
 """One worker owns the files of a store, and nobody else can put other ones in their place."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -7,11 +8,12 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from vera_supervisor.store.protocol import StoreUnavailable
+from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
 from vera_supervisor.trusted_files import is_safe_directory, sync_directory
 
 #: What SQLite, or we, put beside the database.
 COMPANIONS: Final = ("-wal", "-shm", "-journal", ".lock")
+_OF_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _PRIVATE_DIRECTORY: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
 #: `struct flock` for a write lock on a whole file; the pid of an OFD lock is 0.
@@ -40,7 +42,8 @@ def own(path: Path) -> int:
             os.close(lock)
             raise
     except OSError as error:
-        raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from error
+        kind = DiskFails if error.errno in _OF_DISK else StoreUnavailable
+        raise kind(f"the store {path} cannot be opened: {error.strerror}") from error
     return lock
 
 
