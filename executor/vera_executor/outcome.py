@@ -20,7 +20,7 @@ class _Call(msgspec.Struct):
     kwargs: dict[str, Any] = {}
 
 
-#: What a system call says that may not have the memory which it is to write to.
+#: How a system call fails that is refused the memory it should write to.
 _ERRORS_OF_SHORTAGE: Final = frozenset({errno.ENOMEM, errno.EFAULT})
 
 _decode_call: Final = msgspec.json.Decoder(_Call).decode
@@ -64,7 +64,7 @@ def attempt(
 
 
 def _cause(error: BaseException, assign: Assign) -> Cause:
-    """Return whether it was refused memory, as it may be if that is limited."""
+    """Return MEMORY for an attempt that was refused memory under a limit, else EXCEPTION."""
     short = isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in _ERRORS_OF_SHORTAGE
     )

@@ -23,13 +23,13 @@ _IDLE: Final = (3, 5)
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """One look."""
 
-    #: Of the scarcest CPU time that this worker depends on, since the look before.
+    #: Use of the scarcest CPU time that this worker depends on, since the last look.
     cpu_percent: float = 0.0
     #: The part of it that this worker uses, with the children of its executors that have ended.
     own_cpu_percent: float = 0.0
     #: Seconds that each of its processes has used so far, by id.
     own_cpu_s: Mapping[int, float] = {}
-    #: Of the scarcest memory; what the kernel could take back at once is not counted.
+    #: Use of the scarcest memory, without what the kernel could take back at once.
     memory_percent: float = 0.0
     #: In the group, or on the machine, that sets the limit.
     memory_used_mb: float = 0.0
