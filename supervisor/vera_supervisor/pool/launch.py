@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vera_executor import fork_server, main
+from vera_executor import fork_server, main, obituary
 from vera_executor.main import STACK_SIGNAL, Settings
 from vera_supervisor.pool import scratch
 from vera_supervisor.pool.cgroups import Group, Groups
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 _REAP_DEADLINE_S: Final = 1.0
 _SWEEP_DEADLINE_S: Final = 0.2
 _REAP_PAUSE_S: Final = 0.002
-_MICRO: Final = 1e-6
 _PLAIN: Final = Outfit()
 
 
@@ -147,18 +146,9 @@ class Launcher:
         if self._sandboxes is not None:
             scratch.remove(os.path.join(self._sandboxes, str(dead)))
 
-    def used(self, dead: int) -> Used | None:
-        """Return what an executor that ended badly had used in all; once, and None if not known."""
-        if self._sandboxes is None:
-            return None
-        path = fork_server.use_file(self._sandboxes, dead)
-        try:
-            with open(path, encoding="ascii") as file:
-                cpu_us, peak_bytes = map(int, file.read().split())
-            os.unlink(path)
-        except (OSError, ValueError):
-            return None
-        return Used(cpu_us * _MICRO, peak_bytes)
+    def obituary(self, dead: int) -> Used | None:
+        """Return what an executor that ended badly had used in its life; None: nobody knows."""
+        return None if self._sandboxes is None else obituary.read(self._sandboxes, dead)
 
     def _sweep_orphans(self, dead: int) -> None:
         home = self._homes.pop(dead)
@@ -219,7 +209,7 @@ class Launcher:
                     progress = os.path.join(self._sandboxes, f"importing-{len(self._servers)}")
                     self._progress.append(progress)
                     variables[fork_server.PROGRESS_VARIABLE] = progress
-                    variables[fork_server.USE_VARIABLE] = self._sandboxes
+                    variables[fork_server.OBITUARIES_VARIABLE] = self._sandboxes
                 self._servers[key] = ForkServer(fork_server.__name__, variables)
             return self._servers[key]
 
