@@ -206,6 +206,8 @@ class Scheduler(Arrivals):
             self.alarm.set(self.waiting.delayed[0][0])
         if self._unsaved:
             self.alarm.set(self._unsaved[0][0])
+        if not self.recovering:  # else they are not all where they wait
+            effects += self._expire(now)
         return effects
 
     def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:

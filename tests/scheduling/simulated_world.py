@@ -125,6 +125,9 @@ class World:
             self.now = max(self.now, due)
             self.tell(ev.TimePassed())
         self.now = end
+        waiting = (live for live in self.scheduler.live.values() if live.status is Status.QUEUED)
+        late = [live for live in waiting if live.added and live.expires_at <= end]
+        assert not late, "it fails as soon as it may not start any more"
 
     def acknowledge(self) -> None:
         """The store carries out its oldest write and says so."""
