@@ -30,9 +30,9 @@ from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import (
     Pulse,
     StoreWatch,
-    bury_strangers,
     feed_watchdog,
     prune,
+    reap_orphans,
 )
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, url_of
@@ -184,7 +184,7 @@ class Worker(NamedTuple):
             services.pulse.run,
             services.store_watch.run,
             self.timekeeper.run,
-            bury_strangers,
+            reap_orphans,
             partial(prune, services.store, services.clock),
             partial(keep_habits, habits, store_url),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
