@@ -121,9 +121,8 @@ def test_an_example_is_what_its_schema_says_and_leaves_no_field_out() -> None:
                 jsonschema_rs.validate(schema, media["example"])
         for _, media in _answers(operation):
             shape = schemas.get(media["schema"].get("$ref", "").rpartition("/")[2], {})
-            assert [
-                name for name in shape.get("properties", ()) if name not in media["example"]
-            ] == []
+            for field in shape.get("properties", ()):
+                assert field in media["example"], operation["operationId"]
 
 
 def test_the_rule_for_ids_is_one_that_other_languages_know() -> None:
