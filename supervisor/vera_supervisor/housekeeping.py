@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which the loop's worst lag is remembered: until even a slow scraper has seen it.
 LAG_WINDOW_S: Final = 15.0
-#: Seconds between two prunings of the store.
+#: Seconds between two prunings of the store at most; and at least, however soon results expire.
 PRUNE_INTERVAL_S: Final = 30.0
+LEAST_PRUNE_INTERVAL_S: Final = 1.0
 #: Seconds for which a dead orphan of the container may stay unreaped.
 BURY_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and the id that it is asked for.
@@ -144,10 +145,15 @@ async def bury_strangers() -> None:
         await anyio.to_thread.run_sync(fork_servers.bury_strangers)
 
 
-async def prune(store: Store, clock: Clock) -> None:
+def prune_interval_s(result_ttl_s: float) -> float:
+    """Return the seconds between two prunings: what is kept too long is kept little longer."""
+    return max(LEAST_PRUNE_INTERVAL_S, min(PRUNE_INTERVAL_S, result_ttl_s / 10))
+
+
+async def prune(store: Store, clock: Clock, interval_s: float) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
-        await anyio.sleep(PRUNE_INTERVAL_S)
+        await anyio.sleep(interval_s)
         with suppress(StoreUnavailable):  # it will be well again, and is asked again
             forgotten = await store.prune(clock.wall())
             if forgotten:

@@ -33,6 +33,7 @@ from vera_supervisor.housekeeping import (
     bury_strangers,
     feed_watchdog,
     prune,
+    prune_interval_s,
 )
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, url_of
@@ -179,14 +180,14 @@ class Worker(NamedTuple):
     def jobs(self, world: World) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """Return everything that runs beside the requests, for ever."""
         services, notifier = self.services, world.notifier
-        habits, store_url = services.dispatcher.scheduler.waiting.habits, services.config.store.url
+        habits, kept = services.dispatcher.scheduler.waiting.habits, services.config.store
         return [
             services.pulse.run,
             services.store_watch.run,
             self.timekeeper.run,
             bury_strangers,
-            partial(prune, services.store, services.clock),
-            partial(keep_habits, habits, store_url, services.catalogue.names),
+            partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
+            partial(keep_habits, habits, kept.url, services.catalogue.names),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
             partial(feed_watchdog, notifier, services.gets_on),
         ]
