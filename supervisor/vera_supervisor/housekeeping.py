@@ -28,7 +28,7 @@ LAG_WINDOW_S: Final = 15.0
 PRUNE_INTERVAL_S: Final = 30.0
 LEAST_PRUNE_INTERVAL_S: Final = 1.0
 #: Seconds for which a dead orphan of the container may stay unreaped.
-BURY_INTERVAL_S: Final = 1.0
+REAP_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and the id that it is asked for.
 STORE_INTERVAL_S: Final = 1.0
 NOBODY: Final = " no task "
@@ -138,11 +138,11 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
         await anyio.sleep(interval_s)
 
 
-async def bury_strangers() -> None:
-    """Reap, as the first process of a container, every orphan in it, for ever."""
+async def reap_orphans() -> None:
+    """As the first process of a container, reap every orphan in it, for ever."""
     while os.getpid() == 1:
-        await anyio.sleep(BURY_INTERVAL_S)
-        await anyio.to_thread.run_sync(fork_servers.bury_strangers)
+        await anyio.sleep(REAP_INTERVAL_S)
+        await anyio.to_thread.run_sync(fork_servers.reap_orphans)
 
 
 def prune_interval_s(result_ttl_s: float) -> float:

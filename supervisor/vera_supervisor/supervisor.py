@@ -30,10 +30,10 @@ from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import (
     Pulse,
     StoreWatch,
-    bury_strangers,
     feed_watchdog,
     prune,
     prune_interval_s,
+    reap_orphans,
 )
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, url_of
@@ -185,7 +185,7 @@ class Worker(NamedTuple):
             services.pulse.run,
             services.store_watch.run,
             self.timekeeper.run,
-            bury_strangers,
+            reap_orphans,
             partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
             partial(keep_habits, habits, kept.url, services.catalogue.names),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
