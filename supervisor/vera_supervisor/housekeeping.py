@@ -86,8 +86,8 @@ class Pulse:
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
             self._lags.append(self.loop_lag_s)
-            usage = self._host.look([os.getpid(), *self._executors.pids()])
-            self._executors.note_cpu(usage.own_cpu_s)
+            usage = self._host.look(self._executors.pids())
+            self._executors.note_cpu(usage.executors_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,

@@ -187,7 +187,7 @@ class Worker(NamedTuple):
             self.timekeeper.run,
             reap_orphans,
             partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
-            partial(keep_habits, habits, kept.url, services.catalogue.names),
+            partial(keep_habits, habits, kept.url),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
             partial(feed_watchdog, notifier, services.gets_on),
         ]
@@ -298,8 +298,11 @@ async def first_executor(scheduler: Scheduler) -> None:
 
 
 async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:
-    """Tell the service manager once a task would start; how long that may take is its business."""
-    while not services.health().ready:  # noqa: ASYNC110 - no single event makes it so
+    """Tell the service manager once it works; how long that may take is its business.
+
+    A machine that others fill just now is no reason to start it again.
+    """
+    while not services.health().works:  # noqa: ASYNC110 - no single event makes it so
         await anyio.sleep(_READY_POLL_S)
     notifier.ready(f"takes tasks on {url}")
 
