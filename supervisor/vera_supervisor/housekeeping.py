@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which the loop's worst lag is remembered: until even a slow scraper has seen it.
 LAG_WINDOW_S: Final = 15.0
-#: Seconds between two prunings of the store.
+#: Seconds between two prunings of the store at most; and at least, however soon results expire.
 PRUNE_INTERVAL_S: Final = 30.0
+LEAST_PRUNE_INTERVAL_S: Final = 1.0
 #: Seconds for which a dead orphan of the container may stay unreaped.
 REAP_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and the id that it is asked for.
@@ -85,8 +86,8 @@ class Pulse:
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
             self._lags.append(self.loop_lag_s)
-            usage = self._host.look([os.getpid(), *self._executors.pids()])
-            self._executors.note_cpu(usage.own_cpu_s)
+            usage = self._host.look(self._executors.pids())
+            self._executors.note_cpu(usage.executors_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,
@@ -144,10 +145,15 @@ async def reap_orphans() -> None:
         await anyio.to_thread.run_sync(fork_servers.reap_orphans)
 
 
-async def prune(store: Store, clock: Clock) -> None:
+def prune_interval_s(result_ttl_s: float) -> float:
+    """Return the seconds between two prunings: what is kept too long is kept little longer."""
+    return max(LEAST_PRUNE_INTERVAL_S, min(PRUNE_INTERVAL_S, result_ttl_s / 10))
+
+
+async def prune(store: Store, clock: Clock, interval_s: float) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
-        await anyio.sleep(PRUNE_INTERVAL_S)
+        await anyio.sleep(interval_s)
         with suppress(StoreUnavailable):  # it will be well again, and is asked again
             forgotten = await store.prune(clock.wall())
             if forgotten:

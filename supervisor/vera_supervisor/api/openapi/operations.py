@@ -272,7 +272,7 @@ _WORKER: Final = Section(
         ),
         ("GET", "/health/ready"): Operation(
             "ready",
-            "Whether a task sent now would start",
+            "Whether a task sent now would start, if need be after those of the queue",
             {
                 200: as_json(answers.Ready, "It would.", examples.READY),
                 503: as_json(answers.Ready, "It would not; `reasons` say why.", examples.NOT_READY),
