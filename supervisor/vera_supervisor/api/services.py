@@ -12,7 +12,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
-from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
+from vera_supervisor.health import Health, PoolSigns, Signs, assess, makes_progress
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
@@ -93,9 +93,9 @@ class Services:
         """Return how the worker stands now."""
         return assess(self._signs())
 
-    def gets_on(self) -> bool:
+    def makes_progress(self) -> bool:
         """Return whether the worker makes progress, as its watchdog is to know."""
-        return gets_on(self._signs())
+        return makes_progress(self._signs())
 
     def _signs(self) -> Signs:
         scheduler = self.dispatcher.scheduler
