@@ -85,7 +85,7 @@ class Services:
         made, ttl_s = made_at(task_id), self.config.store.result_ttl
         if made is None or self.clock.wall() <= made + ttl_s:
             return Problem(404, f"there is no task {task_id!r}")
-        # It was taken, or nobody would have its id; it waits and runs no more, or we had it.
+        # It was accepted, or nobody would have its id; and it has ended, or we would have it.
         detail = f"task {task_id!r} ended, and is kept no longer: store.result_ttl is {ttl_s:g} s"
         return Problem(410, detail)
 
