@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which the loop's worst lag is remembered: until even a slow scraper has seen it.
 LAG_WINDOW_S: Final = 15.0
-#: Seconds between two prunings of the store.
+#: Seconds between two prunings of the store at most; and at least, however soon results expire.
 PRUNE_INTERVAL_S: Final = 30.0
+LEAST_PRUNE_INTERVAL_S: Final = 1.0
 #: Seconds for which a dead orphan of the container may stay unreaped.
 REAP_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and the id that it is asked for.
@@ -125,14 +126,14 @@ class StoreWatch:
             await anyio.sleep(STORE_INTERVAL_S)
 
 
-async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
-    """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
+async def feed_watchdog(notifier: Notifier, makes_progress: Callable[[], bool]) -> None:
+    """Keep the service manager's watchdog quiet while the worker makes progress, for ever."""
     if notifier.watchdog_s is None:
         return
     # No less often than the pulse, so that one bad moment costs no restart.
     interval_s = min(notifier.watchdog_s / 2, SAMPLE_INTERVAL_S)
     while True:
-        if gets_on():
+        if makes_progress():
             notifier.alive()
         await anyio.sleep(interval_s)
 
@@ -144,10 +145,15 @@ async def reap_orphans() -> None:
         await anyio.to_thread.run_sync(fork_servers.reap_orphans)
 
 
-async def prune(store: Store, clock: Clock) -> None:
+def prune_interval_s(result_ttl_s: float) -> float:
+    """Return the seconds between two prunings: what is kept too long is kept little longer."""
+    return max(LEAST_PRUNE_INTERVAL_S, min(PRUNE_INTERVAL_S, result_ttl_s / 10))
+
+
+async def prune(store: Store, clock: Clock, interval_s: float) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
-        await anyio.sleep(PRUNE_INTERVAL_S)
+        await anyio.sleep(interval_s)
         with suppress(StoreUnavailable):  # it will be well again, and is asked again
             forgotten = await store.prune(clock.wall())
             if forgotten:

@@ -32,6 +32,7 @@ from vera_supervisor.housekeeping import (
     StoreWatch,
     feed_watchdog,
     prune,
+    prune_interval_s,
     reap_orphans,
 )
 from vera_supervisor.journal import Journal
@@ -179,16 +180,16 @@ class Worker(NamedTuple):
     def jobs(self, world: World) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """Return everything that runs beside the requests, for ever."""
         services, notifier = self.services, world.notifier
-        habits, store_url = services.dispatcher.scheduler.waiting.habits, services.config.store.url
+        habits, kept = services.dispatcher.scheduler.waiting.habits, services.config.store
         return [
             services.pulse.run,
             services.store_watch.run,
             self.timekeeper.run,
             reap_orphans,
-            partial(prune, services.store, services.clock),
-            partial(keep_habits, habits, store_url),
+            partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
+            partial(keep_habits, habits, kept.url),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
-            partial(feed_watchdog, notifier, services.gets_on),
+            partial(feed_watchdog, notifier, services.makes_progress),
         ]
 
     def obey(self, config: Config, entrance: Entrance, code: Candidate) -> Differences:
