@@ -19,16 +19,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from vera_executor import obituary
 from vera_executor.parent import PID
 from vera_worker import process_tree
 
 #: Names of the modules to import here, comma-separated; the launcher sets it for the server alone.
 PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
-#: Where they are looked for, as in PYTHONPATH. multiprocessing tells a server before Python 3.12
-#: nothing of that, and each executor would import for itself what is on the disk by then.
+#: Where to look for them, as in PYTHONPATH. Before Python 3.12 multiprocessing does not tell its
+#: server, and each executor would import for itself whatever is on disk by then.
 PATH_VARIABLE: Final = "_VERA_PATH"
-#: The file that says which of them is being imported, should that never end, or end this process.
+#: The file that names the module being imported, in case that never ends, or ends this process.
 PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
+#: The directory for obituaries of executors, if there is one.
+OBITUARIES_VARIABLE: Final = "_VERA_OBITUARIES"
 
 #: Seconds between two looks whether the supervisor is still there, while modules are imported.
 _ASK_S: Final = 0.2
@@ -38,15 +41,17 @@ _LEAVE_S: Final = 1
 
 def _install() -> None:
     process_tree.become_subreaper()
-    # Those of `atexit` come only after all threads have ended, which those of task modules may not.
+    if OBITUARIES_VARIABLE in os.environ:
+        obituary.write_from_now_on(os.environ.pop(OBITUARIES_VARIABLE))
+    # Functions of `atexit` run only after all threads have ended: those of task modules may never.
     threading._register_atexit(_leave)  # type: ignore[attr-defined] # noqa: SLF001
-    # Orphans of dead executors become our children and are reaped as "unexpected": they are not.
+    # Orphans of dead executors become our children; that they are reaped here is no surprise.
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
     path = os.environ.pop(PATH_VARIABLE, None)
     if path is not None:
         sys.path[:] = path.split(os.pathsep)
     progress = Path(os.environ.pop(PROGRESS_VARIABLE, os.devnull))
-    importlib.import_module("vera_executor.main")  # or each executor would take 20 ms for that
+    importlib.import_module("vera_executor.main")  # else each executor would spend 20 ms on it
     with _watch_over_the_supervisor():
         for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
             progress.write_text(module, encoding="utf-8")
@@ -58,9 +63,9 @@ def _install() -> None:
 
 @contextmanager
 def _watch_over_the_supervisor() -> Iterator[None]:
-    """While modules are imported, and nobody reads the pipe, ask whether the supervisor is there.
+    """Leave if the supervisor dies while modules are imported, when nobody reads the pipe.
 
-    The thread that asks has ended before the first fork.
+    The thread that watches has ended before the first fork.
     """
     supervisor, done = os.getppid(), threading.Event()
 

@@ -26,10 +26,10 @@ from vera_worker.tasks import Cause
 #: Dumps the stacks of all threads; a real-time signal, which no library uses by habit.
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
 
-#: In the environment of all that a task starts with exec: whose process is this?
+#: Tells every program that a task starts which task it belongs to.
 TASK_VARIABLE: Final = "VERA_TASK_ID"
 
-#: How gladly the kernel may take an executor when memory runs out, from 0 to 1000.
+#: How readily the kernel kills an executor when memory runs out, from 0 to 1000.
 OOM_SCORE: Final = 500
 
 _STANDARD_FDS: Final = (0, 1, 2)
@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sandboxes: str | None = None
     #: Variables that are set before the modules are loaded.
     environment: Mapping[str, str] = {}
-    #: Functions by which pools warm up: all that there are, and the one that is called here.
+    #: The warm-up functions of all pools, and the one that this executor calls.
     warm_ups: tuple[str, ...] = ()
     warm_up: str | None = None
 
@@ -83,7 +83,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
         channel.send(wire.WarmUpFailed(error.function, error.reason, error.traceback))
         leave()
     streams.restore()
-    gc.freeze()  # what is loaded stays: no collection need look at it
+    gc.freeze()  # what is loaded stays: the collector need not look at it
     os.register_at_fork(after_in_child=channel.after_fork)
     executor = Executor(channel, handlers, streams, settings)
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
@@ -94,7 +94,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
 def _load(settings: Settings) -> dict[str, loading.Handler]:
     os.environ.update(settings.environment)
     handlers = loading.load(settings.modules)
-    for name in settings.warm_ups:  # those of other pools too: one that is not there is told early
+    for name in settings.warm_ups:  # those of other pools too: a missing one is reported early
         warming.find(name)
     if settings.warm_up is not None:
         warming.warm_up(settings.warm_up)
@@ -102,14 +102,14 @@ def _load(settings: Settings) -> dict[str, loading.Handler]:
 
 
 def _offer_to_the_oom_killer() -> None:
-    """Where the machine runs out of memory, this process goes before those that it runs beside."""
+    """When the machine runs out of memory, have the kernel kill this process before its peers."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
         if int(file.read()) < OOM_SCORE:
             file.write(str(OOM_SCORE))
 
 
 def _keep_from_subprocesses() -> None:
-    """Close all but the standard streams on exec: what the fork server handed over would stay."""
+    """Have subprocesses inherit the standard streams only, not what the fork server handed over."""
     for fd in map(int, os.listdir("/proc/self/fd")):
         with suppress(OSError):  # that of the listing itself
             os.set_inheritable(fd, fd in _STANDARD_FDS)

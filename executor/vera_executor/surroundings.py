@@ -45,7 +45,7 @@ class Surroundings:
         return self._restore_directory()
 
     def _restore_directory(self) -> str | None:
-        try:  # to ask where one is costs half of what going there does
+        try:  # asking for it costs half as much as changing it
             if os.getcwd() == self._directory:
                 return None
         except OSError:  # nowhere

@@ -1,6 +1,7 @@
-"""Who may come in: tokens read from files, or made once and kept in one, and what each is for.
+"""Who may use the API: tokens read from files, or made once and kept in one, and their scopes.
 
-They are compared as digests, and a file of several may hold digests alone: who reads it has none.
+Tokens are compared as digests. A file of several may hold nothing but digests, so that whoever
+reads it has no token.
 """
 
 import hashlib
@@ -22,15 +23,15 @@ from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
 
-#: What the service manager passes on begins so: `LoadCredential=vera-worker.token:…` in a unit.
+#: Prefix of the credentials for us: `LoadCredential=vera-worker.token:…` in a unit.
 _PASSED: Final = "vera-worker."
 
 _TOKEN_BYTES: Final = 32
 #: A token of fewer characters is warned of: whoever may ask often can try all that are likely.
 _SHORT: Final = 16
 _FILE_NAME: Final = "token"
-#: A file of ours is for its owner alone. One that was given may be read by a group, as systemd's
-#: credentials are.
+#: Mode bits that must not be set. A file that we made is for its owner alone; one that was given to
+#: us may be readable by a group, as systemd's credentials are.
 _NOT_FOR_KEPT: Final = 0o077
 _NOT_FOR_GIVEN: Final = 0o027
 _MAX_BYTES: Final = 4096 + len(b"\n")
@@ -46,24 +47,24 @@ class Scope(StrEnum):
 
     READ = "read"
     SUBMIT = "submit"
-    #: All the others as well.
+    #: Includes all the others.
     ADMIN = "admin"
 
 
 class Credential(NamedTuple):
-    """A token that is known here, by its digest."""
+    """What is known of a token: its name, its digest and its scopes."""
 
     name: str
     digest: bytes
     scopes: frozenset[Scope]
 
     def may(self, scope: Scope) -> bool:
-        """Return whether it is for that."""
+        """Return whether it has that scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 def credential(token: str, name: str = "token") -> Credential:
-    """Return what a token is known by that is for everything."""
+    """Return the credential of a token that has every scope."""
     _warn_if_short(token, name)
     return Credential(name, digest(token.encode()), frozenset({Scope.ADMIN}))
 
@@ -78,12 +79,12 @@ def _warn_if_short(token: str, name: str) -> None:
 
 
 def digest(token: bytes) -> bytes:
-    """Return what is kept of a token."""
+    """Return the digest of a token, which is all that is kept of it."""
     return hashlib.sha256(token).digest()
 
 
 def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
-    """Return whose token that is; how long it takes says nothing about any of them."""
+    """Return whose token that is, or None, in a time that says nothing about any of them."""
     sent, found = digest(token), None
     for one in known:
         if hmac.compare_digest(sent, one.digest):
@@ -92,7 +93,7 @@ def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
 
 
 def differences(old: Iterable[Credential] | None, new: Iterable[Credential] | None) -> list[str]:
-    """Return what is another now, in words that give no token away."""
+    """Return what has changed, in words that give no token away."""
     before, after = ({one.name: one for one in some or ()} for some in (old, new))
     said = [f"{name!r} is known no more" for name in before if name not in after]
     for name, one in after.items():

@@ -9,7 +9,7 @@ from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
 from vera_worker.tasks import Isolation, Priority, Sandbox
 
-#: Seconds before the first retry of a task where nothing else is said.
+#: Seconds before the first retry of a task, unless it or its function says otherwise.
 _RETRY_DELAY_S: Final = 1.0
 _MEMORY: Final = ("memory", "memory_tiers")
 
@@ -102,7 +102,7 @@ class Catalogue:
         return f'no task module offers a function "{name}"{hint}'
 
     def differences(self, new: "Catalogue") -> Differences:
-        """Return by what `new` differs from this."""
+        """Return how `new` differs from this one."""
         mine, others = self._functions, new._functions  # noqa: SLF001 - it is one of us
         return Differences(
             sorted(others.keys() - mine.keys()),
@@ -112,7 +112,7 @@ class Catalogue:
 
     @property
     def doubts(self) -> list[str]:
-        """What is said of functions and holds nobody to anything, in a sentence each."""
+        """What is configured of functions to no effect, in a sentence each."""
         return [
             *(f"tasks.functions.{n}: no task module offers such a function" for n in self._unknown),
             *(
@@ -172,12 +172,12 @@ class Catalogue:
 
 
 def memory_tiers(memory: int | None, tiers: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return what attempts may use, one after the other, of the two ways to say it."""
+    """Return what attempts may use, one after the other, however that was configured."""
     return tiers or (() if memory is None else (memory,))
 
 
 def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLimits:
-    """The configuration of this worker wins over what the code says of itself."""
+    """Return both together; the configuration of this worker wins over the code's own options."""
     said: dict[str, Any] = {}
     for source in (info.options, configured):
         found = {field.name: getattr(source, field.name, None) for field in fields(FunctionLimits)}

@@ -5,7 +5,6 @@ They are guesses: a file that is lost or damaged costs a few attempts that start
 
 import logging
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -43,14 +42,20 @@ def write_habits(file: Path, habits: dict[str, Habit]) -> None:
     """Keep what is known; the file is always whole."""
     new = file.with_name(file.name + ".new")
     try:
-        new.write_bytes(msgspec.json.encode(habits))
+        new.unlink(missing_ok=True)
+        with open(new, "xb", opener=_private) as opened:  # no link that lies there is followed
+            opened.write(msgspec.json.encode(habits))
         os.replace(new, file)
     except OSError as error:
         log.warning("what functions use could not be kept: %s", error)
 
 
-async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]) -> None:
-    """Go on with what was kept of these functions; keep what is new, for ever and at the end.
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+async def keep_habits(habits: Habits, store_url: str) -> None:
+    """Go on with what was kept; keep what is new, for ever and at the end.
 
     Where the store is none on disk, nothing is kept.
     """
@@ -58,7 +63,7 @@ async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]
     if database is None:
         return
     file = habits_file(database)
-    habits.restore(await anyio.to_thread.run_sync(read_habits, file), functions)
+    habits.restore(await anyio.to_thread.run_sync(read_habits, file))
     try:
         while True:
             await anyio.sleep(KEEP_INTERVAL_S)

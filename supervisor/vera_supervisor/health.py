@@ -6,13 +6,14 @@ from typing import Final
 
 import msgspec
 
-#: A loop that is later than this does not serve anybody in time.
+#: A loop that lags more than this does not serve anybody in time.
 MAX_LAG_S: Final = 1.0
-#: Executors show life by starting tasks or by self-checks; so much longer than a check is too long.
+#: Executors show life by starting tasks or passing self-checks: silence for the interval of these
+#: checks and so many seconds more is too long.
 SIGN_OF_LIFE_MARGIN_S: Final = 10.0
-#: A store that is asked and says nothing for so long takes no task.
+#: A store that has not answered for so long accepts no tasks.
 STORE_SILENCE_S: Final = 5.0
-#: After so long its thread will not come back. A disk may be slow, so this is a while.
+#: After so long its thread is not expected to come back. It is a while, since a disk may be slow.
 STORE_GIVEN_UP_S: Final = 60.0
 
 
@@ -64,6 +65,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     unknown_functions: Mapping[str, int] = {}
     #: What holds starts back, in one clause; None: nothing does.
     held_back: str | None = None
+    #: Whether it has done so for too long to be a passing moment.
+    standstill: bool = False
     #: Why the store cannot write; None: it can.
     store_fault: str | None
     #: Seconds since the store was asked something that it has not answered.
@@ -80,11 +83,18 @@ class Health(msgspec.Struct, frozen=True):
 
     state: State
     reasons: list[str]
+    #: Whether what others use of the machine leaves nothing for tasks.
+    standstill: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes tasks, and starts them once there is room."""
+        return self.state in (State.HEALTHY, State.DEGRADED)
 
     @property
     def ready(self) -> bool:
         """Whether a task sent now would start."""
-        return self.state in (State.HEALTHY, State.DEGRADED)
+        return self.works and not self.standstill
 
 
 def assess(signs: Signs) -> Health:
@@ -108,7 +118,7 @@ def assess(signs: Signs) -> Health:
         return Health(State.DRAINING, ["the worker is draining", *sick, *poor])
     if sick:
         return Health(State.UNHEALTHY, sick + poor)
-    return Health(State.DEGRADED if poor else State.HEALTHY, poor)
+    return Health(State.DEGRADED if poor else State.HEALTHY, poor, signs.standstill)
 
 
 def _impediments(signs: Signs) -> list[str]:

@@ -1,7 +1,7 @@
 """Submits what recurs when it is due; the one part of the schedules that knows what time it is.
 
-The id of a task follows from the name of its schedule and its due time, and a store takes an id
-once: neither a restart nor a clock that is put back makes two tasks of one due time.
+The id of a task follows from the name of its schedule and its due time, and a store accepts an id
+once: neither a restart nor a clock that is set back makes two tasks of one due time.
 """
 
 import logging
@@ -23,7 +23,7 @@ from vera_worker.tasks import Task
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the clock at most: it may have been set, or the machine slept.
+#: Seconds between two looks at the clock, at most: it may be set, or the machine may sleep.
 LONGEST_NAP_S: Final = 30.0
 #: Seconds until what was refused is submitted again.
 RETRY_S: Final = 5.0
@@ -48,7 +48,7 @@ class Timekeeper:
                 templates[schedule.name],
                 dispatcher,
                 clock,
-                # Whatever became due before that, the store may know no more that it was done.
+                # The store may no longer know whether anything that was due earlier was done.
                 look_back_s=config.store.result_ttl if durable else 0.0,
             )
             for schedule in config.schedules
@@ -94,7 +94,7 @@ class Keeper:
             look_back_s = min(look_back_s, ON_TIME_S)
         #: All due times up to this one are dealt with.
         self._since = clock.wall() - look_back_s
-        #: The due time whose task was refused last, so that this is said once.
+        #: The due time whose task was refused last, so that the log says so once.
         self._refused: int | None = None
 
     async def run(self) -> None:

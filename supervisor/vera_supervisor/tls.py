@@ -1,4 +1,4 @@
-"""Certificates: read as a whole and checked, so that a fault is a sentence and not a handshake."""
+"""Certificates, checked when they are read: a fault is a sentence, and not a failed handshake."""
 
 import os
 import ssl

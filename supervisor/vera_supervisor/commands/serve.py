@@ -13,7 +13,7 @@ from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.listening import CannotListen, UnfitSocket
 from vera_supervisor.pool import trial
 from vera_supervisor.staffing import UnfitPool
-from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
+from vera_supervisor.store.protocol import StoreUnavailable, UnavailableNow
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
@@ -62,7 +62,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotListen, DiskFails) as group:  # it may be otherwise in a moment
+    except* (CannotListen, UnavailableNow) as group:  # it may be otherwise in a moment
         _give_up(group, _NOT_NOW)
     except* _UNFIT as group:
         _give_up(group, _WRONG_CONFIGURATION)

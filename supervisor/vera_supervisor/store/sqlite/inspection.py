@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
+from vera_supervisor.store.protocol import StoreUnavailable, UnavailableNow
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.migrations import migrate, schema, schema_of
 from vera_supervisor.store.sqlite.rows import (
@@ -54,10 +54,10 @@ def open_database(path: Path, commits: int, *, keep_tasks: bool) -> tuple[Databa
         if _is_damage(error):
             raise _damaged(path, error) from error
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-            raise StoreUnavailable(
+            raise UnavailableNow(
                 f"the store {path} cannot be opened: another program has it open: end that one"
             ) from error
-        kind = DiskFails if _is_of_disk(error) else StoreUnavailable
+        kind = UnavailableNow if _is_of_disk(error) else StoreUnavailable
         raise kind(f"the store {path} cannot be opened: {error}") from error
     except (sqlite3.DatabaseError, Damaged) as error:
         raise _damaged(path, error) from error
