@@ -30,9 +30,10 @@ from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import (
     Pulse,
     StoreWatch,
-    bury_strangers,
     feed_watchdog,
     prune,
+    prune_interval_s,
+    reap_orphans,
 )
 from vera_supervisor.journal import Journal
 from vera_supervisor.listening import leave, listen, url_of
@@ -179,14 +180,14 @@ class Worker(NamedTuple):
     def jobs(self, world: World) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """Return everything that runs beside the requests, for ever."""
         services, notifier = self.services, world.notifier
-        habits, store_url = services.dispatcher.scheduler.waiting.habits, services.config.store.url
+        habits, kept = services.dispatcher.scheduler.waiting.habits, services.config.store
         return [
             services.pulse.run,
             services.store_watch.run,
             self.timekeeper.run,
-            bury_strangers,
-            partial(prune, services.store, services.clock),
-            partial(keep_habits, habits, store_url, services.catalogue.names),
+            reap_orphans,
+            partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
+            partial(keep_habits, habits, kept.url),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
             partial(feed_watchdog, notifier, services.gets_on),
         ]
@@ -297,8 +298,11 @@ async def first_executor(scheduler: Scheduler) -> None:
 
 
 async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:
-    """Tell the service manager once a task would start; how long that may take is its business."""
-    while not services.health().ready:  # noqa: ASYNC110 - no single event makes it so
+    """Tell the service manager once it works; how long that may take is its business.
+
+    A machine that others fill just now is no reason to start it again.
+    """
+    while not services.health().works:  # noqa: ASYNC110 - no single event makes it so
         await anyio.sleep(_READY_POLL_S)
     notifier.ready(f"takes tasks on {url}")
 

@@ -53,7 +53,10 @@ def test_while_others_use_all_cpus_nothing_starts_and_health_says_why(tmp_path: 
             task_id = held_back(node, "cpu")
             metrics = node.client.get("/metrics/prometheus").text
             assert 'admission_blocked{reason="cpu"} 1.0' in metrics
+            until(lambda: node.client.get("/health/ready").status_code == 503)
+            assert node.client.get("/health").status_code == 200
         assert node.record(task_id, wait=60)["status"] == "completed"
+        assert node.client.get("/health/ready").status_code == 200
 
 
 def test_memory_over_its_limit_holds_tasks_back(tmp_path: Path) -> None:

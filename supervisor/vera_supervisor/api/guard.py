@@ -16,7 +16,7 @@ from vera_supervisor import access
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
 from vera_supervisor.api.sender import SENDER, Sender
 from vera_supervisor.clock import SystemClock
-from vera_supervisor.logs import Seldom
+from vera_supervisor.logs import LogThrottle
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
@@ -61,7 +61,7 @@ class Guard:
         #: Whom to let in; None: everybody on this machine. A reload puts others here.
         self.credentials = credentials
         self._now = now
-        self._refused = Seldom()
+        self._refused = LogThrottle()
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._open_paths = OPEN_PATHS + (METRICS_PATHS if open_metrics else ())
 

@@ -22,7 +22,7 @@ from vera_supervisor.api.problems import Problem, body_of, headers_of, new_reque
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.streams import open_streams
 from vera_supervisor.listening import leave
-from vera_supervisor.logs import Seldom
+from vera_supervisor.logs import LogThrottle
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Server:
         self._connections: dict[asyncio.Task[None], Connection | None] = {}
         self._reaper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._crowded, self._failed, self._strange = Seldom(), Seldom(), Seldom()
+        self._crowded, self._failed, self._strange = LogThrottle(), LogThrottle(), LogThrottle()
 
     async def open(self) -> None:
         """Begin to accept connections."""

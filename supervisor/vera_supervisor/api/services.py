@@ -122,6 +122,7 @@ class Services:
             store_silent_s=self.store_watch.silent_s,
             unknown_functions=scheduler.waiting.unknown(),
             held_back=self._held_back(),
+            standstill=scheduler.admission.standstill,
         )
 
     def _held_back(self) -> str | None:

@@ -153,8 +153,8 @@ def end_tracker() -> None:
     _tracker()._stop()  # noqa: SLF001
 
 
-def bury_strangers() -> None:
-    """Reap what has ended of what fell to us: to process 1 of a container all orphans do."""
+def reap_orphans() -> None:
+    """Reap orphans that have ended: in a container they all become children of process 1."""
     with _starting:
         for pid in set(process_tree.children(os.getpid())) - own_helpers():
             with suppress(ChildProcessError):

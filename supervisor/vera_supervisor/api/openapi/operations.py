@@ -46,16 +46,16 @@ _RECORD_OR_ACCEPTED: Final = {"anyOf": [RecordOut, Accepted]}
 _OWN: Final = "A task that another token submitted needs the scope `admin`."
 _WAIT: Final = seconds(
     "wait",
-    "Hold the answer until the task has ended, at most so many seconds; more than "
-    "`server.max_wait` is that.",
+    "Hold the answer until the task has ended, for at most so many seconds; capped at "
+    "`server.max_wait`.",
 )
 _LAST_EVENT_ID: Final = Parameter(
     "Last-Event-ID",
-    "The id of the last event that was seen: the stream goes on behind it.",
+    "The id of the last event that was seen: the stream resumes after it.",
     {"type": "string"},
     "header",
 )
-_STREAM: Final = "Server-sent events; docs/streams.md has their order, and what `reset` says."
+_STREAM: Final = "Server-sent events; docs/streams.md explains their order, and `reset`."
 
 #: Of one event of a stream.
 _EVENT: Final = {
@@ -145,7 +145,7 @@ _TASKS: Final = Section(
             "Read what the last attempt printed",
             {200: Answer("Captured stdout and stderr.", {TEXT: ANY_TEXT}, examples.OUTPUT)},
             (*_TASK, 422),
-            (flag("follow", "Go on with what it prints until the task has ended."),),
+            (flag("follow", "Keep sending what it prints until the task has ended."),),
         ),
     },
 )
@@ -170,13 +170,13 @@ _MANY: Final = Section(
                 seconds("wait", "Answer each task with its record, at most so many seconds later."),
                 text(
                     "on_full",
-                    "What a full queue does: slow the reading down, or have the rest refused.",
+                    "What a full queue does: slow the reading down, or refuse the rest.",
                     enum=["wait", "reject"],
                     default="wait",
                 ),
             ),
             Body(
-                "A JSON array of submissions, or lines of NDJSON without end.",
+                "A JSON array of submissions, or any number of lines of NDJSON.",
                 lines({"type": "array", "items": Submission}),
                 [examples.SUBMISSION],
             ),
@@ -188,12 +188,12 @@ _MANY: Final = Section(
             {200: as_json(answers.PageOut, "A page of tasks.", examples.PAGE)},
             (422,),
             (
-                text("status", "Only tasks that stand so.", enum=list(Status)),
+                text("status", "Only tasks with this status.", enum=list(Status)),
                 text("function", "Only tasks of that function."),
                 text("tag", "Only tasks with that tag."),
                 Parameter(
                     "limit",
-                    "Tasks at most; more than 1000 is 1000.",
+                    "At most so many tasks; capped at 1000.",
                     {"type": "number", "minimum": 1, "default": 100},
                 ),
                 text("cursor", "Where the page before ended.", pattern="^[0-9]{1,18}$"),
@@ -249,7 +249,7 @@ _WATCHING: Final = Section(
 
 _WORKER: Final = Section(
     "The worker",
-    "How it is, what it counts, what it can do.",
+    "Its health, its metrics, its functions.",
     {
         ("GET", "/health"): Operation(
             "health",
@@ -267,12 +267,12 @@ _WORKER: Final = Section(
         ),
         ("GET", "/health/live"): Operation(
             "live",
-            "Whether its process turns over",
+            "Whether its process responds",
             {200: as_json(answers.Live, "It does.", {"status": "live"})},
         ),
         ("GET", "/health/ready"): Operation(
             "ready",
-            "Whether a task sent now would start",
+            "Whether a task sent now would start, if need be after those of the queue",
             {
                 200: as_json(answers.Ready, "It would.", examples.READY),
                 503: as_json(answers.Ready, "It would not; `reasons` say why.", examples.NOT_READY),
@@ -303,12 +303,12 @@ _WORKER: Final = Section(
 )
 
 _RULING: Final = Section(
-    "Ruling the worker",
+    "Administration",
     "Each of these leaves a line in the audit log.",
     {
         ("POST", "/admin/drain"): Operation(
             "drain",
-            "Let running tasks end, take and start no others",
+            "Let running tasks end; accept and start no others",
             {
                 200: as_json(
                     answers.Draining, "It drains.", {"active_tasks": 3, "status": "draining"}
@@ -317,12 +317,12 @@ _RULING: Final = Section(
         ),
         ("POST", "/admin/resume"): Operation(
             "resume",
-            "Take and start tasks again",
-            {200: as_json(answers.Resumed, "It takes tasks again.", {"status": "healthy"})},
+            "Accept and start tasks again",
+            {200: as_json(answers.Resumed, "It accepts tasks again.", {"status": "healthy"})},
         ),
         ("POST", "/admin/reload"): Operation(
             "reload",
-            "Read the configuration again: all of it takes effect, or nothing",
+            "Read configuration and code again: all of it takes effect, or nothing",
             {200: as_json(answers.Reloaded, "What has changed.", examples.RELOADED)},
             (409, 422),
         ),
@@ -354,7 +354,9 @@ _ORCHESTRATOR: Final = Section(
             "Run a task and wait for its end",
             {
                 200: as_json(
-                    answers.Outcome, "What became of it; a failure too is 200.", examples.OUTCOME
+                    answers.Outcome,
+                    "What became of it; 200 for a failed task, too.",
+                    examples.OUTCOME,
                 )
             },
             _SUBMISSION,
