@@ -1,4 +1,4 @@
-"""Trying out a generation of task code: one executor of it has to load it, and to answer.
+"""Trying out new task code: one executor has to load it, and to answer.
 
 That executor gets no task and no slot, so for a moment there is one more than there may be.
 """
@@ -26,7 +26,7 @@ _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 
 
 class UnfitCode(VeraError):
-    """An executor with that code is not fit for tasks, and no single module is known to be why."""
+    """An executor with that code is not fit for tasks, and no single module is known to blame."""
 
 
 class CodeIsLate(ModuleLoadError):

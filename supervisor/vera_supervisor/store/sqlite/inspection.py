@@ -1,4 +1,4 @@
-"""What is looked at before a worker relies on a database: all of it."""
+"""Inspecting a database, all of it, before a worker relies on it."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The durable store as the event loop sees it: writes are told, answers come back as calls."""
+"""The durable store as the event loop sees it: writes are handed over, answers come as calls."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds for which a start that nobody waits for may wait for company in its commit.
+#: Seconds for which a start that nobody waits for may wait for others to share its commit.
 START_DELAY_S: Final = 0.02
 #: When so many writes come at once, the next ones are gathered for so long: a commit costs the same
 #: for few tasks as for many, and each one makes two threads contend for Python's lock.
