@@ -1,7 +1,6 @@
 """One Debian with systemd and the worker installed in it, by the commands that the README gives."""
 
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from tests.support.boxes import ROOT, SystemdBox, copy_checkout
+from tests.support.ports import free_ports
 
 UNIT: Final = "vera-worker.service"
 DRAIN_S: Final = 2
@@ -35,7 +35,9 @@ class Host:
 
     def __init__(self, box: SystemdBox, port: int) -> None:
         self.box = box
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=100, trust_env=False
+        )
 
     def submit(self, function: str, *args: Any, wait: float | None = None, **fields: Any) -> Any:
         """Submit a task and return the answer, which must be a 2xx."""
@@ -98,9 +100,7 @@ def box() -> Iterator[SystemdBox]:
 @pytest.fixture(scope="session")
 def installed(box: SystemdBox) -> Iterator[Host]:
     """Install the worker as the README says; its ports are this machine's."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        port: int = holder.getsockname()[1]
+    (port,) = free_ports(1)
     if not box.sh("apt-get update -qq && echo reached", timeout_s=300, check=False).endswith(
         "reached"
     ):
