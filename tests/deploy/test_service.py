@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import time
+from typing import Final
 
 import pytest
 
@@ -23,13 +24,17 @@ import signal, sys, time
 if "vera_supervisor" in sys.orig_argv:
     signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
 """
-
-#: On a port of its own: the box shares those of this machine.
-_SSHD = """
+#: It is not to start by itself.
+_GET_SSHD: Final = """
+set -e
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d
 apt-get install -y -qq --no-install-recommends openssh-server
 rm /usr/sbin/policy-rc.d
+"""
+#: On a port of its own: the box shares those of this machine.
+_START_SSHD: Final = """
 mkdir -p /run/sshd /root/.ssh
+rm -f /root/key
 ssh-keygen -q -t ed25519 -N '' -f /root/key
 cat /root/key.pub >> /root/.ssh/authorized_keys
 systemd-run --quiet --unit test-sshd /usr/sbin/sshd -D -p {port} -o ListenAddress=127.0.0.1
@@ -212,7 +217,8 @@ def test_several_workers_on_one_host(host: Host) -> None:
 def test_other_hosts_are_installed_over_ssh(host: Host) -> None:
     (port,) = free_ports(1)
     ssh = f"ssh -q -p {port} -i /root/key -o StrictHostKeyChecking=no -o BatchMode=yes"
-    host.box.sh(_SSHD.format(port=port), timeout_s=300)
+    host.box.fetch(_GET_SSHD)
+    host.box.sh(_START_SSHD.format(port=port), timeout_s=100)
     try:
         install = "/srv/vera-worker/systemd/install-hosts root@127.0.0.1 root@127.0.0.2; echo $?"
         said = host.box.sh(f"SSH='{ssh}' {install}", timeout_s=300).splitlines()
@@ -233,7 +239,7 @@ def test_prometheus_takes_its_settings_and_the_alerts(installed: Host) -> None:
     shutil.copytree(ROOT / "deploy" / "prometheus", place / "prometheus", dirs_exist_ok=True)
     # The tool alone, without the service.
     unpack = "cd /srv && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked"
-    installed.box.sh(unpack, timeout_s=300)
+    installed.box.fetch(unpack)
     check = "/srv/unpacked/usr/bin/promtool check config /srv/prometheus/prometheus.yml"
     assert "SUCCESS: 9 rules found" in installed.box.sh(check)
 
