@@ -12,7 +12,7 @@ from vera_executor import telling
 from vera_worker.errors import ModuleLoadError
 from vera_worker.handlers import FunctionInfo, describe, options_of
 
-#: Modules whose frames lead to those of the module that is imported, or come of its `@task`.
+#: Modules whose frames lead to the module that is imported, or belong to its `@task`.
 _OUR_FRAMES: Final = frozenset(
     {
         __name__,

@@ -1,12 +1,12 @@
 """How many tasks may start, by how much of the machine is in use. Pure.
 
-While all is under its limit, anything may start. Over a limit the gate closes, and a reason is
-given until it has stood wide open for a while:
+While everything is under its limit, anything may start. Above a limit the gate closes, and it gives
+a reason until it has stood wide open for a while:
 
-- Where others use so much that nothing is left for us, or memory runs short, nothing starts. Once
-  that is over for two looks, one task may start, then two more, then four more…
-- Where it is our own tasks that use the CPU, every one that ends makes room for a part of one: so
-  a flood of short tasks is slowed down to the limit, and not stopped and let go by turns.
+- If others use so much that nothing is left for us, or memory runs short, nothing starts. After two
+  good looks in a row one task may start, then two more, then four more…
+- If it is our own tasks that use the CPU, each that ends makes room for a fraction of one. So a
+  flood of short tasks is slowed down to the limit, instead of being stopped and released by turns.
 """
 
 import math

@@ -103,6 +103,7 @@ class Arrivals(Attempts):
         live.added = True
         if effect.expires_in_s is not None:
             live.expires_at = live.accepted_at + effect.expires_in_s
+            self._watch(live)
         further: list[Effect] = []
         if task.task_id in self.waiting.dependencies.awaited:
             further = self._store_in_turn(self.waiting.dependencies.of(task.task_id))
@@ -180,6 +181,8 @@ class Arrivals(Attempts):
                 self.waiting.enqueue(live, live.place)
             self._recovery = None
             self._careful_starts = CAREFUL_STARTS
+            for live in self.live.values():
+                self._watch(live)
         return effects
 
     def _lost_with_the_worker(self, live: LiveTask, now: float) -> list[Effect]:

@@ -20,7 +20,7 @@ WORKER_LOST: Final = Failure(cause=Cause.WORKER_LOST, message="the worker was lo
 def over_memory(
     seen: Failure | None, limit_bytes: int, peak_mb: float, duration_s: float | None
 ) -> Failure:
-    """Return the certificate of an attempt that used more memory than it might."""
+    """Return the certificate of an attempt that used more memory than its limit."""
     limit_mb = limit_bytes / _MIB
     if peak_mb > limit_mb:
         message = f"it used {peak_mb:g} MiB of memory, more than its limit of {limit_mb:g} MiB"
@@ -37,7 +37,7 @@ def over_memory(
 
 
 def stopped(why: Cause, task: Task, seen: Failure | None, duration_s: float | None) -> Failure:
-    """Return the certificate of an attempt that we ended ourselves; `seen` is how it went."""
+    """Return the certificate of an attempt that we ended; `seen` is what was observed of it."""
     messages = {
         Cause.TIMEOUT: f"it did not end within its timeout of {task.timeout_s:g} s",
         Cause.CANCELLED: "cancelled while it ran",
@@ -73,7 +73,7 @@ def with_use(failure: Failure, used: Used | None) -> Failure:
 
 
 def start_not_stored(reason: str) -> Failure:
-    """Return the certificate of an attempt that was not sent off because nobody would know."""
+    """Return the certificate of an attempt that did not begin because its start was not stored."""
     return Failure(cause=Cause.INTERRUPTED, message=f"its start was not stored: {reason}")
 
 

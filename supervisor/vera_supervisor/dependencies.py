@@ -18,7 +18,7 @@ class Dependent(msgspec.Struct):
     awaited: set[str]
     #: It starts no earlier than this, however soon they end.
     ready_at: float
-    #: To be stored once those are: else it could be there without them. None: it is on its way.
+    #: Stored only after those, lest it be there without them. None: it is on its way to the store.
     add: AddTask | None = None
     #: One of them, and how it ended, that keeps this task from ever running.
     failed: tuple[str, Status] | None = None

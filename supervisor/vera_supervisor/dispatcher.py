@@ -289,6 +289,8 @@ class Dispatcher:
             self._note(_QUEUED, self._task(effect.task_id), QUEUED, 0, position=effect.position)
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
+            if isinstance(effect, fx.Accept) and not effect.known:
+                effect = msgspec.structs.replace(effect, known=True)  # to whoever asked after
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
@@ -327,7 +329,6 @@ class Dispatcher:
             self._done(effect, fault)
 
     def _requeue(self, effect: fx.RequeueTask) -> None:
-        self._metrics.requeues += 1
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
         self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)

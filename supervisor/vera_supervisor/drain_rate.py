@@ -1,18 +1,19 @@
 """How fast the queue drains, and so when it is worth trying again.
 
-Would all who are sent away be told the same, they would come back together, and find one place. So
-they stand in a line: each is told when the place after those of all before it is free. Every other
-place is left to those who come unannounced: else they would take what was told to others.
+If all who are refused were told the same time, they would come back together and find one free
+place. So they are lined up: each is told when the place after those promised to the others will be
+free. Every second place is not promised, but left to clients that come without having been refused:
+otherwise they would take the places that were promised.
 """
 
 import math
 from typing import Final
 
-#: Half of what the rate says comes from this last stretch.
+#: Half of the rate's weight lies within the last so many seconds.
 HALF_LIFE_S: Final = 10.0
 #: Nobody is sent away for longer, nor when nothing has been measured.
 MAX_RETRY_AFTER_S: Final = 60
-#: The part of the places that become free which those who were sent away are told of.
+#: The part of the places becoming free that is promised to clients that were refused.
 TOLD: Final = 0.5
 
 
@@ -24,7 +25,7 @@ class DrainRate:
         self._weight = 0.0
         self._pending = 0
         self._at = now
-        #: When the place is free that the last one was told of.
+        #: When the place that was promised last will be free.
         self._line_ends = now
 
     def note(self, tasks: int = 1) -> None:

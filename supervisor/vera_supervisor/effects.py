@@ -1,7 +1,7 @@
 """What the scheduler wants done: its outputs, one frozen type each. The dispatcher does them."""
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,10 @@ class Refusal(StrEnum):
     IMPOSSIBLE = "impossible"
     #: The task has ended, or there is none of that id.
     TOO_LATE = "too_late"
+
+
+#: What may be otherwise in a moment; whoever is refused for another reason need not come back.
+PASSING: Final = frozenset({Refusal.QUEUE_FULL, Refusal.DRAINING, Refusal.STORE})
 
 
 class _Effect(msgspec.Struct, frozen=True, gc=False):

@@ -1,8 +1,8 @@
 """What the attempts of each function have used so far, and what the next one is likely to. Pure.
 
-A task that says what it needs is believed. For one that says nothing, this is the guess: what is
-known to need much has that much reserved, so that not all who need much start at once. What needs
-little, or is not known yet, reserves nothing.
+A task that says what it needs is believed. For one that says nothing, this is the guess: a function
+that is known to need much has that much reserved, so that not all of its tasks start at once. One
+that needs little, or is not known yet, reserves nothing.
 """
 
 import math
@@ -15,17 +15,17 @@ from vera_supervisor.reservations import Capacity
 from vera_worker.tasks import Requirements, Used
 
 _MIB: Final = 1024 * 1024
-#: A peak is believed at once; where none comes near it again, it is forgotten at this rate.
+#: A peak is believed at once; each attempt that stays below it lowers it by this part.
 _FORGOTTEN: Final = 0.05
 #: What the last attempt adds to a mean.
 _WEIGHT: Final = 0.2
 #: Shorter attempts take turns at the CPU; the limit on its use is enough for them.
 _LONG_S: Final = 1.0
-#: Of a core: less is little.
+#: Cores; less than this is little.
 _MUCH_CPU: Final = 0.5
-#: Of the memory that each executor would have if all had the same: less is little.
+#: Part of an executor's equal share of the memory; less than this is little.
 _MUCH_MEMORY: Final = 0.25
-#: A guess is made anew when the memory differs by such a part of it.
+#: A guess is replaced once its memory is off by this part.
 _DIFFERENT: Final = 0.1
 
 

@@ -43,10 +43,16 @@ def write_habits(file: Path, habits: dict[str, Habit]) -> None:
     """Keep what is known; the file is always whole."""
     new = file.with_name(file.name + ".new")
     try:
-        new.write_bytes(msgspec.json.encode(habits))
+        new.unlink(missing_ok=True)
+        with open(new, "xb", opener=_private) as opened:  # no link that lies there is followed
+            opened.write(msgspec.json.encode(habits))
         os.replace(new, file)
     except OSError as error:
         log.warning("what functions use could not be kept: %s", error)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]) -> None:

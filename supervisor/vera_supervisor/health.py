@@ -6,13 +6,14 @@ from typing import Final
 
 import msgspec
 
-#: A loop that is later than this does not serve anybody in time.
+#: A loop that lags more than this does not serve anybody in time.
 MAX_LAG_S: Final = 1.0
-#: Executors show life by starting tasks or by self-checks; so much longer than a check is too long.
+#: Executors show life by starting tasks or passing self-checks: silence for the interval of these
+#: checks and so many seconds more is too long.
 SIGN_OF_LIFE_MARGIN_S: Final = 10.0
-#: A store that is asked and says nothing for so long takes no task.
+#: A store that has not answered for so long accepts no tasks.
 STORE_SILENCE_S: Final = 5.0
-#: After so long its thread will not come back. A disk may be slow, so this is a while.
+#: After so long its thread is not expected to come back. It is a while, since a disk may be slow.
 STORE_GIVEN_UP_S: Final = 60.0
 
 

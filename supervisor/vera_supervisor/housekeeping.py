@@ -1,4 +1,4 @@
-"""What has to be done from time to time, whether or not a client comes."""
+"""What has to be done from time to time, whether or not a client asks for anything."""
 
 import logging
 import os
@@ -22,13 +22,13 @@ from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which the worst delay of the event loop is remembered: as seldom as it is scraped.
+#: Seconds for which the loop's worst lag is remembered: until even a slow scraper has seen it.
 LAG_WINDOW_S: Final = 15.0
 #: Seconds between two prunings of the store.
 PRUNE_INTERVAL_S: Final = 30.0
-#: Seconds that an orphan of the container may be dead and still there.
+#: Seconds for which a dead orphan of the container may stay unreaped.
 BURY_INTERVAL_S: Final = 1.0
-#: Seconds between an answer of the store and the next question, and whom it is asked for.
+#: Seconds between an answer of the store and the next question, and the id that it is asked for.
 STORE_INTERVAL_S: Final = 1.0
 NOBODY: Final = " no task "
 _MIB: Final = 1024 * 1024
@@ -65,11 +65,11 @@ class Pulse:
 
     @property
     def worst_lag_s(self) -> float:
-        """How late the loop was at most of late, for those who look less often than we do."""
+        """The loop's worst lag of late, for those who look less often than we do."""
         return max(self._lags, default=0.0)
 
     def tell_capacity(self) -> None:
-        """Let tasks reserve what this worker may use now: that can change while it runs."""
+        """Let tasks reserve what this worker may use now, which can change while it runs."""
         capacity = Capacity(
             cpu_cores=self._host.cpu_cores,
             memory_mb=self._host.memory_total_bytes / _MIB,
@@ -112,7 +112,7 @@ class StoreWatch:
         return 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
 
     async def ask(self) -> None:
-        """Ask once; returns when it has answered, were it to say that it cannot read."""
+        """Ask once; returns when it has answered, even if only that it cannot read."""
         self._asked_at = self._clock.now()
         with suppress(StoreUnavailable):
             await self._store.get(NOBODY)
@@ -129,7 +129,7 @@ async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None
     """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
     if notifier.watchdog_s is None:
         return
-    # With the pulse where half of the watchdog's time is longer: one bad moment costs no restart.
+    # No less often than the pulse, so that one bad moment costs no restart.
     interval_s = min(notifier.watchdog_s / 2, SAMPLE_INTERVAL_S)
     while True:
         if gets_on():
@@ -148,6 +148,7 @@ async def prune(store: Store, clock: Clock) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
         await anyio.sleep(PRUNE_INTERVAL_S)
-        forgotten = await store.prune(clock.wall())
-        if forgotten:
-            log.debug("%d ended tasks were forgotten", forgotten)
+        with suppress(StoreUnavailable):  # it will be well again, and is asked again
+            forgotten = await store.prune(clock.wall())
+            if forgotten:
+                log.debug("%d ended tasks were forgotten", forgotten)

@@ -4,11 +4,13 @@ A task waits, starts in an executor, and ends or waits again; what it holds mean
 the machine, is taken and given back nowhere else.
 """
 
+import math
 from random import Random
 
 from vera_supervisor.admission import Admission
 from vera_supervisor.certificates import EXPIRED, over_memory, stopped, with_tail
 from vera_supervisor.effects import Assign, Effect, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.expiries import Expiries
 from vera_supervisor.live_task import LiveTask
 from vera_supervisor.policy import Policy
 from vera_supervisor.pools import Pool, Pools
@@ -27,10 +29,11 @@ class Lives:
         self.pools = Pools(policy.pools, self.waiting.lines)
         #: Those of all pools.
         self.slots = self.pools.slots
-        #: Rings no later than TimePassed will next be of use; read after every event.
+        #: Rings no later than TimePassed will next be of use, and once that came, just then.
         self.alarm = self.slots.alarm
         self.admission = Admission(policy.ceilings)
         self.live: dict[str, LiveTask] = {}
+        self.expiries = Expiries(self.live)
         #: How many tasks run now.
         self.running = 0
         #: How many tasks wait, wherever that is, or are being stored.
@@ -64,6 +67,21 @@ class Lives:
     def _delay(self, live: LiveTask, until: float) -> None:
         self.waiting.delay(live, until)
         self.alarm.set(until)
+
+    def _watch(self, live: LiveTask) -> None:
+        """A task begins to wait: it fails once it may not start any more."""
+        if live.expires_at < math.inf:
+            self.expiries.watch(live)
+            self.alarm.set(live.expires_at)
+
+    def _expire(self, now: float) -> list[Effect]:
+        """Fail all that may not start any more, wherever they wait."""
+        effects: list[Effect] = []
+        for live in self.expiries.expired(now):
+            self.waiting.leave(live)
+            effects.append(self._finish(live, FAIL, None, EXPIRED, b""))
+        self.alarm.set(self.expiries.next_at)
+        return effects
 
     # Starting.
 
@@ -160,6 +178,8 @@ class Lives:
         self._count(live.task, 1)
         if failure.cause is Cause.INTERRUPTED:
             live.attempt -= 1  # it was no fault of the task, which keeps its place
+        if live.expires_at <= now:
+            self._watch(live)  # it was let go while it ran
         if failure.cause is Cause.INTERRUPTED and not delay:
             self.waiting.put_back(live)
         else:

@@ -73,11 +73,6 @@ class PriorityQueue(Generic[T]):
         rank = line.used[0] if len(line.used) == 1 else line.first(self._step_s)
         return line.take(rank, line.lanes[rank].head)
 
-    def peek(self) -> T:
-        """Return the first item that may go, and leave it; raise IndexError when there is none."""
-        line = self._first_line()
-        return line.lanes[line.first(self._step_s)].first()
-
     def head(self) -> tuple[float, float]:
         """Return what the first that may go is compared by with those of other queues."""
         return self._first_line().head(self._step_s)
@@ -245,9 +240,6 @@ class _Lane(Generic[T]):
 
     def first_key(self) -> float:
         return self.keys[self.head]
-
-    def first(self) -> T:
-        return self._items[self.head]
 
     def index(self, key: float) -> int:
         index = bisect_left(self.keys, key, self.head)

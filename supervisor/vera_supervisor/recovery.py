@@ -17,8 +17,8 @@ class Recovery:
     def __init__(self, now: float, wall: float) -> None:
         self._now = now
         self._offset = now - wall
-        #: For each class, the last arrival so far. The wall clock may have gone backwards, yet who
-        #: was accepted first has the first place.
+        #: The last arrival in each class so far. The wall clock may have gone backwards, yet the
+        #: task that was accepted first keeps the first place.
         self._latest = [-float("inf")] * len(RANK)
         self._ready: list[LiveTask] = []
 
@@ -42,7 +42,7 @@ class Recovery:
         if record.started_at is not None:
             live.started_at = record.started_at + self._offset
         if record.ready_at is not None:
-            # However the wall clock jumped: no pause is longer than it ever was.
+            # However the wall clock has jumped, no pause becomes longer than it was meant to be.
             longest = self._now + longest_delay(task, record.spent)
             live.place = max(arrived_at, min(record.ready_at + self._offset, longest))
         elif task.run_at is not None:

@@ -1,7 +1,7 @@
-"""A change of configuration and code while the worker runs: all takes effect, or nothing.
+"""A change of configuration and code while the worker runs: all of it takes effect, or nothing.
 
-The task modules are always imported anew: which of the files that they read, and of the modules
-that their functions import later, have changed, nobody can know.
+The task modules are always imported anew, because nobody can know which of the files that they
+read, or of the modules that their functions import later, have changed.
 """
 
 import asyncio
@@ -52,15 +52,15 @@ class Reloaded(NamedTuple):
     """What a reload has changed."""
 
     changes: list[Change]
-    #: Of the functions: which can be called now, can no more, or are called otherwise.
+    #: Which functions can be called now, can no longer be, or are called differently.
     functions: Differences
 
 
 class Reloader:
     """Reads the configuration and the code again, and has the worker go by them.
 
-    `on_trial` loads the code. `obey` takes everything up, or raises UnfitSchedule and nothing is
-    changed; it does not wait, so that nobody ever sees a part of it.
+    `on_trial` loads the code. `obey` puts everything into effect, or raises UnfitSchedule and
+    changes nothing; it does not wait, so nobody ever sees a part of the change.
     """
 
     def __init__(

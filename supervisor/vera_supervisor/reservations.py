@@ -1,7 +1,7 @@
-"""What running tasks have said that they need of the machine, and whether another one fits. Pure.
+"""What running tasks have reserved of the machine, and whether another one fits. Pure.
 
-A task that says so gets what it asks for while it runs, or waits: the sum of what is reserved never
-exceeds what there is. A task that says nothing reserves nothing.
+A task gets what it asks for while it runs, or it waits: the sum of what is reserved never exceeds
+what there is. A task that asks for nothing reserves nothing.
 """
 
 import math
@@ -11,7 +11,7 @@ import msgspec
 
 from vera_worker.tasks import Requirements
 
-#: Sums of fractions are off by less than this.
+#: Rounding errors of sums stay below this.
 _ROUNDING: Final = 1e-6
 
 

@@ -56,7 +56,7 @@ def longest_delay(task: Task, spent: Spent) -> float:
 
 
 def _backoff(base_s: float, failures: int, rng: Random) -> float:
-    # Jitter keeps tasks that failed together from coming back together, at the cap as well.
+    # Jitter keeps tasks that failed together from coming back together, even at the cap.
     return _pause(base_s, failures) * rng.uniform(_LEAST_JITTER, _MOST_JITTER)
 
 

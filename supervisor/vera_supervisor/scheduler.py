@@ -116,13 +116,6 @@ class Scheduler(Arrivals):
         blocked = None if at_once else self.admission.blocked or Blocked.EXECUTORS
         return Outlook(outlook.position, blocked)
 
-    def next_wakeup(self) -> float:
-        """Return when TimePassed may next be of use; infinity for never.
-
-        Once it comes, this says exactly when the next one will be of use.
-        """
-        return self.alarm.at
-
     # What clients and the administrator ask for.
 
     def _cancel_asked(self, event: ev.CancelAsked, now: float) -> list[Effect]:
@@ -213,6 +206,8 @@ class Scheduler(Arrivals):
             self.alarm.set(self.waiting.delayed[0][0])
         if self._unsaved:
             self.alarm.set(self._unsaved[0][0])
+        if not self.recovering:  # else they are not all where they wait
+            effects += self._expire(now)
         return effects
 
     def _load_seen(self, event: ev.LoadSeen, now: float) -> list[Effect]:

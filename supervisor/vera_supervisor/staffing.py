@@ -1,7 +1,5 @@
 """From the configured pools to what the scheduler and the executors have to know of them."""
 
-from difflib import get_close_matches
-
 import msgspec
 
 from vera_supervisor.catalogue import Catalogue
@@ -69,11 +67,7 @@ def check_functions(config: Config, catalogue: Catalogue) -> None:
     """Raise UnfitPool where a pool has a function that there is not."""
     for function, pool in sorted(routes(config).items()):
         if function not in catalogue.names:
-            close = get_close_matches(function, catalogue.names, 1)
-            hint = f'; did you mean "{close[0]}"?' if close else ""
-            raise UnfitPool(
-                f'pools.{pool}.functions: no task module offers a function "{function}"{hint}'
-            )
+            raise UnfitPool(f"pools.{pool}.functions: {catalogue.missing(function)}")
 
 
 def _differing(usual: PoolPolicy, pool: Pool) -> PoolPolicy:

@@ -138,7 +138,7 @@ async def _serve(
     ):
         catalogue = Catalogue(functions, config.tasks.functions)
         check_functions(config, catalogue)
-        warn_of_doubts(catalogue)
+        warn_of_doubts(config, catalogue)
         scheduler.obey(policy(config, catalogue))
         timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
         await take_up(store, dispatcher, clock)
@@ -161,7 +161,7 @@ async def _serve(
             pool.adopt(code)
             scheduler.obey(policy(new, catalogue))
             dispatcher.post(ev.CodeReplaced())
-            warn_of_doubts(catalogue)
+            warn_of_doubts(new, catalogue)
             return differences
 
         reloader = Reloader(config, world.read, entrance_of, code_of, obey)
@@ -276,8 +276,13 @@ def groups_of(config: Config) -> Groups | None:
     return own_groups(config.limits.task_processes)
 
 
-def warn_of_doubts(catalogue: Catalogue) -> None:
-    """Say what is said of functions in vain."""
+def warn_of_doubts(config: Config, catalogue: Catalogue) -> None:
+    """Say what is said in vain."""
+    if config.limits.task_memory is not None and config.limits.memory_tiers:
+        log.warning(
+            "limits.task_memory holds nobody to anything: limits.memory_tiers is set as well; "
+            "take one of them out"
+        )
     for doubt in catalogue.doubts:
         log.warning("%s", doubt)
 

@@ -1,12 +1,11 @@
 """Submits what recurs when it is due; the one part of the schedules that knows what time it is.
 
-The id of a task follows from the name of its schedule and its due time, and a store takes an id
-once: neither a restart nor a clock that is put back makes two tasks of one due time.
+The id of a task follows from the name of its schedule and its due time, and a store accepts an id
+once: neither a restart nor a clock that is set back makes two tasks of one due time.
 """
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Final
 
 import anyio
@@ -24,7 +23,7 @@ from vera_worker.tasks import Task
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the clock at most: it may have been set, or the machine slept.
+#: Seconds between two looks at the clock, at most: it may be set, or the machine may sleep.
 LONGEST_NAP_S: Final = 30.0
 #: Seconds until what was refused is submitted again.
 RETRY_S: Final = 5.0
@@ -49,7 +48,7 @@ class Timekeeper:
                 templates[schedule.name],
                 dispatcher,
                 clock,
-                # Whatever became due before that, the store may know no more that it was done.
+                # The store may no longer know whether anything that was due earlier was done.
                 look_back_s=config.store.result_ttl if durable else 0.0,
             )
             for schedule in config.schedules
@@ -95,7 +94,7 @@ class Keeper:
             look_back_s = min(look_back_s, ON_TIME_S)
         #: All due times up to this one are dealt with.
         self._since = clock.wall() - look_back_s
-        #: The due time whose task was refused last, so that this is said once.
+        #: The due time whose task was refused last, so that the log says so once.
         self._refused: int | None = None
 
     async def run(self) -> None:
@@ -123,7 +122,7 @@ class Keeper:
         return LONGEST_NAP_S if following is None else min(LONGEST_NAP_S, following - now)
 
     async def _submit(self, due: int) -> bool:
-        """Return whether there is a task for that due time now."""
+        """Return whether that due time is dealt with: there is a task for it, or never will be."""
         name = self._schedule.name
         task = msgspec.structs.replace(
             self.template,
@@ -132,6 +131,9 @@ class Keeper:
         )
         answer = await self._dispatcher.submit(task)
         if isinstance(answer, fx.Accept) or answer.refusal is fx.Refusal.CONFLICT:
+            return True
+        if answer.refusal not in fx.PASSING:
+            log.error("schedules.%s: refused, and left out: %s", name, answer.detail)
             return True
         if self._refused != due:
             log.warning("schedules.%s: refused, and tried again: %s", name, answer.detail)
@@ -151,12 +153,8 @@ def template(schedule: Schedule, config: Config, catalogue: Catalogue) -> Task:
     """Return the task of a schedule without its id and time; raise UnfitSchedule."""
     function = catalogue.get(schedule.function)
     if function is None:
-        near = get_close_matches(schedule.function, catalogue.names, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise UnfitSchedule(
-            f"schedules.{schedule.name}.function: no task module offers a function "
-            f'"{schedule.function}"{hint}'
-        )
+        missing = catalogue.missing(schedule.function)
+        raise UnfitSchedule(f"schedules.{schedule.name}.function: {missing}")
     args, kwargs = list(schedule.args), dict(schedule.kwargs or {})
     fault = function.fault(args, kwargs)
     if fault is not None:

@@ -1,6 +1,6 @@
-"""Whose turn it is: of several clients that wait, the one that has least. Pure.
+"""Whose turn it is: of the clients that wait, the one with the fewest running attempts. Pure.
 
-So a client that sends ten thousand tasks delays the ten of another one by as many of its own, and
+So a client that sends ten thousand tasks delays another one's ten by about as many of its own, and
 not by all of them.
 """
 

@@ -132,6 +132,9 @@ def test_a_stream_may_be_longer_than_any_one_body(node: WorkerProcess) -> None:
 def test_the_same_id_twice_is_one_task_and_with_another_body_a_conflict(
     node: WorkerProcess,
 ) -> None:
+    first = post(node, [call("noop", task_id="twins")] * 3, NDJSON)
+    assert [answer["code"] for answer in first] == [202, 200, 200]
+    assert [answer["task_id"] for answer in first] == ["twins"] * 3
     one, other = call("noop", task_id="twin"), call("echo", task_id="twin")
     answers = post(node, [one, one, other], NDJSON, wait=60)
     assert [answer["code"] for answer in answers] == [200, 200, 409]

@@ -80,4 +80,8 @@ def test_all_tasks_are_meant_only_where_that_is_said(node: WorkerProcess, path: 
     assert_problem(node.client.post(path), 415)
     assert_problem(post(node, path, {"tags": "x"}), 422, field="tags")
     wrong = "completed" if path == "/tasks/cancel" else "queued"
-    assert_problem(post(node, path, {"status": wrong}), 422, field="status")
+    possible = "queued, running" if path == "/tasks/cancel" else "completed, failed, cancelled"
+    for status in (wrong, "done", ""):
+        problem = assert_problem(post(node, path, {"status": status}), 422, field="status")
+        assert problem["detail"] == f"status: one of {possible} is expected"
+    assert_problem(post(node, path, {"status": 1}), 422, field="status")

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import pytest
+from quart import Quart
 
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.on_loop import on_loop, turn
@@ -114,6 +115,16 @@ def bodies(task_id: str) -> list[tuple[str, str, bytes]]:
         ("/tasks", "application/json", json.dumps(many).encode()),
         ("/tasks?wait=9", "application/x-ndjson", lines),
     ]
+
+
+@on_loop
+async def test_an_answer_is_sent_for_as_long_as_it_is_read() -> None:
+    """Quart would cut it off after a while; server.send_timeout is what there is for each piece."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Quart, "default_config", {**Quart.default_config, "RESPONSE_TIMEOUT": 0})
+        house = House()
+    path, kind, body = bodies("t")[0]
+    assert await house.ask(path, kind, body, turns=_ENOUGH, every=1)
 
 
 @pytest.mark.parametrize("way", range(4))

@@ -118,6 +118,7 @@ ENVELOPE = {
     "tags is text": (asking(tags="x"), 422, "tags"),
     "too many tags": (asking(tags=["x"] * 33), 422, "tags"),
     "tag is a number": (asking(tags=["x", 1]), 422, "tags[1]"),
+    "tag with a NUL": (asking(tags=["x\0y"]), 422, "tags[0]"),
     "more memory than there is": (
         asking(requirements={"memory_mb": 1e9}),
         422,

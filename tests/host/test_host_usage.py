@@ -115,21 +115,15 @@ def test_a_machine_that_is_full_is_full_however_little_our_group_uses(tmp_path: 
     assert (usage.memory_percent, usage.memory_used_mb) == (95.0, 10.0)
 
 
-@pytest.mark.parametrize("place", ["/proc/pressure", CG])
-def test_pressure_is_the_share_of_the_last_moments(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("file", ["/proc/pressure/memory", f"{CG}/memory.pressure"])
+def test_pressure_is_the_share_of_the_last_moments(tmp_path: Path, file: str) -> None:
     ticks = Ticks()
     some = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=9.99 total=99\n"
-    machine = write(
-        tmp_path,
-        HOST,
-        V2_MOUNT,
-        IN_NAMESPACE,
-        {f"{place}/{'cpu' if place != CG else 'cpu.pressure'}": some.format(1000)},
-    )
+    machine = write(tmp_path, HOST, V2_MOUNT, IN_NAMESPACE, {file: some.format(1000)})
     seen = host(machine, now=ticks)
-    assert seen.usage.cpu_pressure_percent == 0.0
-    write(tmp_path, {f"{place}/{'cpu' if place != CG else 'cpu.pressure'}": some.format(251000)})
-    assert later(seen, ticks, by=0.5).usage.cpu_pressure_percent == 50.0
+    assert seen.usage.memory_pressure_percent == 0.0
+    write(tmp_path, {file: some.format(251000)})
+    assert later(seen, ticks, by=0.5).usage.memory_pressure_percent == 50.0
 
 
 def test_no_pressure_is_told_where_the_kernel_does_not_tell(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop, turn
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import Config, FunctionLimits, Schedule, Store
+from vera_supervisor.effects import Refusal
 from vera_supervisor.recurrence import MissedRun
 from vera_supervisor.store.protocol import Query
 from vera_supervisor.timekeeper import LONGEST_NAP_S, RETRY_S, Timekeeper, UnfitSchedule, template
@@ -184,6 +185,28 @@ async def test_a_refused_task_is_submitted_again_and_that_is_said_once(
         await settle(bench)
         assert submitted(bench) == ["schedule.nightly.20010909T020400Z"]
     assert caplog.text.count("refused, and tried again: the disk is full") == 1
+
+
+@on_loop
+async def test_what_will_never_be_taken_is_given_up_and_that_is_said_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    schedule = make_schedule("4-5 2 * * *")
+    timekeeper = Timekeeper(
+        Config(schedules=(schedule,)), catalogue(), bench.dispatcher, bench.clock
+    )
+    fit = timekeeper.templates(Config(schedules=(schedule,)), catalogue())["nightly"]
+    unfit = msgspec.structs.replace(fit, depends_on=("nobody",))
+    timekeeper.obey({"nightly": unfit})
+    running = asyncio.create_task(timekeeper.run())
+    await pass_time(bench, 45.0)
+    assert bench.metrics.refusals[Refusal.DEPENDENCY] == 1
+    assert caplog.text.count("refused, and left out: depends_on: there is no task 'nobody'") == 1
+    timekeeper.obey({"nightly": fit})
+    await pass_time(bench, 60.0)
+    assert submitted(bench) == ["schedule.nightly.20010909T020500Z"], "the next one is its own"
+    running.cancel()
 
 
 @on_loop

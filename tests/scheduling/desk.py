@@ -160,7 +160,7 @@ class Desk:
         start, end = self.now, self.now + seconds
         timed: list[tuple[float, fx.Effect]] = []
         wakeups = 0
-        while (due := self.scheduler.next_wakeup()) <= end:
+        while (due := self.scheduler.alarm.at) <= end:
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
             self.now = max(self.now, due)

@@ -118,13 +118,16 @@ class World:
         """Go on by `seconds`, waking the scheduler when it wishes."""
         end = self.now + seconds
         wakeups = 0
-        while (due := self.scheduler.next_wakeup()) <= end:
+        while (due := self.scheduler.alarm.at) <= end:
             assert due <= self.scheduler.pools.next_deadline(), "it would be woken too late"
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
             self.now = max(self.now, due)
             self.tell(ev.TimePassed())
         self.now = end
+        waiting = (live for live in self.scheduler.live.values() if live.status is Status.QUEUED)
+        late = [live for live in waiting if live.added and live.expires_at <= end]
+        assert not late, "it fails as soon as it may not start any more"
 
     def acknowledge(self) -> None:
         """The store carries out its oldest write and says so."""
@@ -459,7 +462,7 @@ class World:
             assert slots[task_id] == (live.slot_id is not None), (task_id, slots)
             assert not live.added or task_id in self.accepted
             if live.delayed_until is not None:
-                assert self.scheduler.next_wakeup() <= live.delayed_until
+                assert self.scheduler.alarm.at <= live.delayed_until
 
     def _check_slots(self) -> None:
         for pool in self.scheduler.pools:

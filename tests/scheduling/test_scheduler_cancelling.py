@@ -121,4 +121,4 @@ def test_cancelled_delayed_tasks_leave_nothing_behind() -> None:
     assert len(desk.scheduler.waiting.delayed) < 100
     desk.submit("kept", delay_s=5.0)
     assert desk.scheduler.queued == 1
-    assert desk.scheduler.next_wakeup() == desk.now + 5.0
+    assert desk.scheduler.alarm.at == desk.now + 5.0

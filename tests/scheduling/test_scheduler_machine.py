@@ -274,7 +274,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.give_a_sign(0)
         elif self.busy():
             self.answer(0, None, None)
-        elif (due := self.world.scheduler.next_wakeup()) < math.inf:
+        elif (due := self.world.scheduler.alarm.at) < math.inf:
             self.world.pass_time(max(0.0, due - self.world.now))
 
     def starting(self) -> list[SimExecutor]:

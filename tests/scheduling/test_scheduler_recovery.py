@@ -194,6 +194,15 @@ def test_a_task_whose_time_to_start_passed_meanwhile_expires() -> None:
     assert desk.started == ["timely"]
 
 
+def test_a_task_of_an_earlier_run_fails_when_its_time_to_start_passes() -> None:
+    desk = desk_with(0)
+    desk.recover(
+        left("waits", expires_at=WALL + 9.0), left("is late", run_at=WALL + 60.0, expires_at=WALL)
+    )
+    ends = [(at, e) for at, e in desk.pass_time(60.0) if isinstance(e, fx.FinishTask)]
+    assert [(at, end.task_id) for at, end in ends] == [(0.0, "is late"), (9.0, "waits")]
+
+
 def test_the_limit_of_the_queue_is_for_new_tasks_only() -> None:
     desk = desk_with(1, queue_size=2)
     desk.recover(*(left(f"{n}") for n in range(10)))

@@ -26,6 +26,7 @@ DECIDING = [
             "waiting",
             "recovery",
             "dependencies",
+            "expiries",
             "live_task",
             "certificates",
             "line",

@@ -17,7 +17,16 @@ from tests.fakes.makers import make_task, rounds
 from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import Query, Store, StoreFault
 from vera_worker.lifecycle import TERMINAL, Status
-from vera_worker.tasks import Cause, Failure, Priority, Record, Spent, Task
+from vera_worker.tasks import (
+    Cause,
+    Failure,
+    OnDependencyFailure,
+    Priority,
+    Record,
+    Requirements,
+    Spent,
+    Task,
+)
 
 T = TypeVar("T")
 
@@ -128,14 +137,21 @@ class StoreConformance:
             "a",
             payload=b'{"function":"work","args":["\xe2\x98\x83"]}',
             priority=Priority.HIGH,
-            tags=("x", "y"),
-            metadata=b'{"k":1}',
-            run_at=NOW + 5,
-            expires_at=NOW + 9.5,
             max_retries=3,
             retry_delay_s=0.25,
+            run_at=NOW + 5,
+            expires_at=NOW + 9.5,
+            depends_on=("b", "c"),
+            on_dependency_failure=OnDependencyFailure.RUN,
+            requirements=Requirements(cpu_cores=1.5, memory_mb=64.0, gpus=1),
+            tags=("x", "y"),
+            metadata=b'{"k":1}',
+            retry_of="z",
+            client="ci",
             digest=b"\x00\xff",
         )
+        for field in msgspec.structs.fields(Task):
+            assert getattr(task, field.name) != field.default, f"say something of {field.name}"
 
         async def story(writer: Writer) -> None:
             writer.add(task)

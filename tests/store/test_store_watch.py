@@ -1,12 +1,16 @@
-"""A store whose thread hangs is noticed, though nobody submits anything."""
+"""A store that hangs is noticed though nobody submits anything; one that fails is outlived."""
 
 import asyncio
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.fakes.fake_clock import FakeClock
+from tests.fakes.on_loop import on_loop
 from tests.store.conformance import opened
-from vera_supervisor.housekeeping import StoreWatch
+from vera_supervisor import housekeeping
+from vera_supervisor.housekeeping import StoreWatch, prune
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.store.sqlite.store import SqliteStore
 
@@ -52,3 +56,27 @@ def test_an_answer_that_it_cannot_read_is_an_answer() -> None:
         assert watch.silent_s == 0
 
     asyncio.run(story())
+
+
+@on_loop
+async def test_what_is_kept_too_long_is_forgotten_once_the_store_can_be_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class UnreadableTwice:
+        asked = 0
+        pruned = asyncio.Event()
+
+        async def prune(self, _: float) -> int:
+            self.asked += 1
+            if self.asked <= 2:
+                raise StoreUnavailable("the disk is gone")
+            self.pruned.set()
+            return 1
+
+    monkeypatch.setattr(housekeeping, "PRUNE_INTERVAL_S", 0.0)
+    store = UnreadableTwice()
+    pruning = asyncio.create_task(prune(store, FakeClock()))  # type: ignore[arg-type]
+    pruned = asyncio.create_task(store.pruned.wait())
+    await asyncio.wait([pruning, pruned], return_when=asyncio.FIRST_COMPLETED)
+    assert not pruning.done(), "the worker would end with it"
+    pruning.cancel()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,12 +32,13 @@ SETTINGS: Final = {
 }
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 4 MiB."""
+@pytest.fixture(params=["size=4m"])
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Mount a disk of 4 MiB, or of what a test asks for."""
     place = tmp_path / "disk"
     place.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(place)]
+    options = f"{request.param},mode=700"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk cannot be mounted here")
     yield place
@@ -73,17 +75,27 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
             assert node.record(task_id, wait=60)["status"] == "completed"
 
 
+@pytest.mark.parametrize(
+    ("small_disk", "said"),
+    [
+        ("size=4m", "database or disk is full"),
+        ("size=4m,nr_inodes=3", "No space left on device"),  # not even for the lock file
+    ],
+    indirect=["small_disk"],
+)
 def test_a_disk_that_is_full_at_the_start_is_tried_again_by_the_service_manager(
-    small_disk: Path,
+    small_disk: Path, said: str
 ) -> None:
     """Status 1, not 2: nobody has to mend the configuration."""
     _fill(small_disk / "filler")
     url = f"sqlite:///{small_disk}/tasks.db"
+    with suppress(OSError):
+        (small_disk / "one-more").touch()
     serve = [sys.executable, "-m", "vera_supervisor", "serve", "--port", "0"]
     environment = os.environ | {"STORE_URL": url}
     end = subprocess.run(serve, env=environment, capture_output=True, check=False, text=True)
     assert end.returncode == 1
-    assert "tasks.db cannot be opened: database or disk is full" in end.stderr
+    assert f"tasks.db cannot be opened: {said}" in end.stderr
 
 
 def _fill(filler: Path) -> None:

@@ -1,5 +1,7 @@
 """What functions use is measured, shown, and known to the next run of the worker."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +40,17 @@ def test_a_damaged_file_is_left_out(tmp_path: Path) -> None:
     assert read_habits(file) == kept
     file.write_bytes(file.read_bytes()[:-3])
     assert read_habits(file) == {}
+
+
+def test_the_file_is_private_and_no_link_in_its_way_is_followed(tmp_path: Path) -> None:
+    file, others = habits_file(tmp_path / "tasks.db"), tmp_path / "others"
+    others.write_text("precious")
+    (tmp_path / "tasks.db.habits.json.new").symlink_to(others)
+    before = os.umask(0)
+    try:
+        write_habits(file, {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert (read_habits(file), file.is_symlink()) == ({}, False)
+    assert others.read_text() == "precious"

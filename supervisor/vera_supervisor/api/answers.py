@@ -79,6 +79,7 @@ class FunctionOut(msgspec.Struct):
     doc: str
     pool: str
     limits: FunctionLimits
+    idempotent: bool
     usage: Habit | None
 
 

@@ -30,7 +30,8 @@ def add_routes(app: Quart, services: Services) -> None:
     @app.post("/tasks/purge")
     async def purge() -> Response:
         which = await _filter(TERMINAL)
-        query = Query(status=which.status, function=which.function, tag=which.tag)
+        status = None if which.status is None else Status(which.status)
+        query = Query(status=status, function=which.function, tag=which.tag)
         return json_response(Purged(await services.store.forget(query)))
 
 

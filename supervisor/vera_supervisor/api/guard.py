@@ -14,7 +14,7 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 
 from vera_supervisor import access
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
-from vera_supervisor.api.sender import SENDER
+from vera_supervisor.api.sender import SENDER, Sender
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.logs import Seldom
 
@@ -142,7 +142,9 @@ class Guard:
         if found is None:
             detail = "send Authorization: Bearer <token>; the worker's log says where it is"
             return Problem(401, detail, headers={"www-authenticate": "Bearer"})
-        SENDER.set(found.name if len(self.credentials) > 1 else None)
+        rules = found.may(access.Scope.ADMIN)
+        one_for_all = rules and len(self.credentials) == 1
+        SENDER.set(Sender(None if one_for_all else found.name, rules))
         needed = scope_of(scope)
         if not found.may(needed):
             return Problem(403, f"this needs a token with the scope {needed.value!r}")

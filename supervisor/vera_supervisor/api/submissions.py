@@ -67,7 +67,7 @@ def run_again(task: Task, services: Services) -> Task:
         run_at=None,
         expires_at=None,
         retry_of=task.task_id,
-        client=SENDER.get(),
+        client=SENDER.get().name,
         digest=b"",
     )
 
@@ -104,7 +104,10 @@ def _submission(body: bytes) -> Submission:
 def _execution(body: bytes) -> Submission:
     execution = decoded(decode_execution, body)
     return Submission(
-        payload=execution.payload, timeout=execution.timeout, priority=execution.priority
+        task_id=execution.id,
+        payload=execution.payload,
+        timeout=execution.timeout,
+        priority=execution.priority,
     )
 
 
@@ -138,7 +141,7 @@ def make_task(submission: Submission, services: Services) -> Task:
         requirements=submission.requirements,
         tags=tuple(submission.tags),
         metadata=None if metadata is None else bytes(submission.metadata),
-        client=SENDER.get(),
+        client=SENDER.get().name,
         digest=_digest(submission) if submission.task_id else b"",
     )
 

@@ -101,6 +101,7 @@ def add_routes(app: Quart, services: Services) -> None:
                         doc=function.info.doc,
                         pool=scheduler.waiting.line_of(function.info.name).pool,
                         limits=function.limits,
+                        idempotent=function.info.options.idempotent,
                         usage=scheduler.waiting.habits.get(function.info.name),
                     )
                     for function in services.catalogue

@@ -6,27 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from vera_supervisor.config.keys import key, required
-from vera_supervisor.config.kinds import Each, Integer, Kind, Seconds, Size, Text, UnfitError
-from vera_supervisor.config.schedules import FUNCTION
-from vera_supervisor.config.texts import MODULE
-from vera_worker.tasks import DEFAULT_POOL
+from vera_supervisor.config.kinds import Each, Integer, Kind, Seconds, Size, UnfitError
+from vera_supervisor.config.texts import FUNCTION, WARM_UP
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MIB: Final = 2**20
 
 #: The variable by which CUDA is told which GPUs there are.
 GPU_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
-
-POOL_NAME: Final = Text(
-    f'a name of 1 to 64 letters, digits, "_" and "-" other than "{DEFAULT_POOL}", '
-    "which is that of [executor]",
-    lambda text: bool(_NAME.fullmatch(text)) and text != DEFAULT_POOL,
-)
-WARM_UP: Final = Text(
-    'the name of a function with that of its module, such as "package.tasks.load"',
-    lambda text: "." in text and MODULE.fits(text),
-)
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,17 @@ _IDLE: Final = (3, 5)
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """One look."""
 
-    #: Of the scarcest CPU time that this worker depends on, since the look before.
+    #: Use of the scarcest CPU time that this worker depends on, since the last look.
     cpu_percent: float = 0.0
     #: The part of it that this worker uses, with the children of its executors that have ended.
     own_cpu_percent: float = 0.0
     #: Seconds that each of its processes has used so far, by id.
     own_cpu_s: Mapping[int, float] = {}
-    #: Of the scarcest memory; what the kernel could take back at once is not counted.
+    #: Use of the scarcest memory, without what the kernel could take back at once.
     memory_percent: float = 0.0
     #: In the group, or on the machine, that sets the limit.
     memory_used_mb: float = 0.0
-    #: Share of the time in which some process waited for CPU or memory; None where not told.
-    cpu_pressure_percent: float | None = None
+    #: Share of the time in which some process waited for memory; None where not told.
     memory_pressure_percent: float | None = None
 
 
@@ -48,8 +47,8 @@ class Sampler:
         self._busy: tuple[float, float] = (0.0, 0.0)
         self._used: dict[str, float] = {}
         self._own: dict[int, float] = {}
-        self._stalls: dict[str, float] = {}
-        self._pressure_files = {name: self._pressure_file(name) for name in ("cpu", "memory")}
+        self._stalled: float | None = None
+        self._pressure_file = self._find_pressure_file()
 
     def look(self, allowance: Allowance, now: float, own: Iterable[int] = ()) -> Usage:
         """Return how things stand at `now`, in seconds on the monotonic clock."""
@@ -62,8 +61,7 @@ class Sampler:
             own_cpu_s=self._own,
             memory_percent=round(percent, 1),
             memory_used_mb=round(used / _MIB, 1),
-            cpu_pressure_percent=self._pressure("cpu", passed),
-            memory_pressure_percent=self._pressure("memory", passed),
+            memory_pressure_percent=self._memory_pressure(passed),
         )
 
     def _cpu(self, allowance: Allowance, passed: float) -> float:
@@ -123,20 +121,20 @@ class Sampler:
         used = machine.number(f"{group}/{name}") or 0
         return max(0, used - machine.fields(f"{group}/memory.stat").get(cached, 0))
 
-    def _pressure_file(self, name: str) -> str:
+    def _find_pressure_file(self) -> str:
         for group in self._groups.unified[:1]:
-            if self._machine.exists(f"{group}/{name}.pressure"):
-                return f"{group}/{name}.pressure"
-        return f"/proc/pressure/{name}"
+            if self._machine.exists(f"{group}/memory.pressure"):
+                return f"{group}/memory.pressure"
+        return "/proc/pressure/memory"
 
-    def _pressure(self, name: str, passed: float) -> float | None:
+    def _memory_pressure(self, passed: float) -> float | None:
         """Return the share of the time since the last look; the kernel's averages come too late."""
-        for line in self._machine.lines(self._pressure_files[name]):
+        for line in self._machine.lines(self._pressure_file):
             kind, *fields = line.split() or [""]
             stalled = fields[-1].removeprefix("total=") if fields else ""
             if kind == "some" and stalled.isdecimal():
                 total = int(stalled) * _MICRO
-                before, self._stalls[name] = self._stalls.get(name), total
+                before, self._stalled = self._stalled, total
                 if before is None or passed <= 0:
                     return 0.0
                 return round(_PERCENT * min(1.0, (total - before) / passed), 1)

@@ -326,16 +326,7 @@ class Pool:
             case wire.Pong():
                 self._post(ExecutorAnswered(slot_id, executor.growth.at_rest(_now())))
             case wire.Ready():
-                executor.note_cpu(cpu_seconds(Machine(), executor.pid))
-                executor.output.take()  # what the modules printed while they were loaded
-                took_s = _now() - executor.begun
-                self._on_start(launch.pool, took_s)
-                log.debug(
-                    "executor %d of the pool %s is ready after %.0f ms",
-                    executor.pid,
-                    launch.pool,
-                    took_s * _MS,
-                )
+                self._ready(launch, executor)
                 generation.compare(message.functions)
                 self._post(ExecutorReady(slot_id))
             case wire.LoadFailed():
@@ -346,6 +337,18 @@ class Pool:
                 failed = WarmUpFailed(message.function, message.reason, message.traceback)
                 executor.broken = str(failed)
                 log.error("an executor of the pool %s is not ready: %s", launch.pool, failed)
+
+    def _ready(self, launch: Launch, executor: Executor) -> None:
+        executor.note_cpu(cpu_seconds(Machine(), executor.pid))
+        executor.output.take()  # what the modules printed while they were loaded
+        took_s = _now() - executor.begun
+        self._on_start(launch.pool, took_s)
+        log.debug(
+            "executor %d of the pool %s is ready after %.0f ms",
+            executor.pid,
+            launch.pool,
+            took_s * _MS,
+        )
 
 
 def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:

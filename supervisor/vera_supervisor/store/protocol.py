@@ -94,7 +94,10 @@ class Store(Protocol):
         """Forget the ended tasks that match; return how many. Limit and cursor do not matter."""
 
     async def prune(self, now: float) -> int:
-        """Forget ended tasks that are too old or too many; return how many."""
+        """Forget ended tasks that are too old or too many; return how many.
+
+        Raises StoreUnavailable, as all that reads does.
+        """
 
     async def open(self) -> None:
         """Make ready; raise StoreUnavailable when that cannot be."""

@@ -44,6 +44,7 @@ _TASK: Final = (404, 410)
 _CALL: Final = {"function": "process_data", "args": [1, 2, 3], "kwargs": {"mode": "fast"}}
 _SUBMITTED: Final = {"payload": _CALL, "priority": "high"}
 _RECORD_OR_ACCEPTED: Final = {"anyOf": [RecordOut, Accepted]}
+_OWN: Final = "A task that another token submitted needs the scope `admin`."
 _WAIT: Final = seconds(
     "wait",
     "Hold the answer until the task has ended, at most so many seconds; more than "
@@ -125,12 +126,14 @@ _TASKS: Final = Section(
             "Cancel a task, queued or running",
             {200: as_json(RecordOut, "The record of the cancelled task.")},
             (*_TASK, 409),
+            description=_OWN,
         ),
         ("POST", "/task/{task_id}/retry"): Operation(
             "retry",
             "Run an ended task again, as a new one",
             {202: as_json(Accepted, "The new task is accepted.", located=True)},
             (*_TASK, 409, 422, 429),
+            description=_OWN,
         ),
         ("GET", "/task/{task_id}/output"): Operation(
             "output",
@@ -323,6 +326,9 @@ _ORCHESTRATOR: Final = Section(
             {200: as_json(answers.Outcome, "What became of it; a failure too is 200.")},
             _SUBMISSION,
             body=json_body(Execution, "The task.", {"payload": _CALL, "timeout": 60}),
+            description="Sent again with the same `id` and the same body, it is the same task: "
+            "waited for while it runs, its result once it has completed. One that has failed or "
+            "was cancelled is run again, as a new task, unless its function is not idempotent.",
         ),
     },
 )

@@ -194,6 +194,7 @@ def task_of(row: Row, parts: Mapping[int, bytes]) -> Task:
         expires_at=more.expires_at,
         depends_on=more.depends_on,
         on_dependency_failure=more.on_dependency_failure,
+        requirements=more.requirements,
         tags=() if tags is None else _decode_tags(tags),
         metadata=more.metadata,
         retry_of=more.retry_of,

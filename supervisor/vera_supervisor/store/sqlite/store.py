@@ -120,7 +120,7 @@ class SqliteStore:
         return forgotten
 
     async def prune(self, now: float) -> int:
-        """Forget ended tasks that are too old or too many, some at a time."""
+        """Forget ended tasks that are too old or too many; raise StoreUnavailable."""
         forgotten = 0
         while some := await self._ask(lambda writer: writer.prune(now)):
             forgotten += some
