@@ -67,7 +67,11 @@ class WorkerProcess:
             )
         os.close(writer)
         with os.fdopen(reader, "rb") as ready:
-            line = ready.readline()
+            try:
+                line = ready.readline()
+            except BaseException:  # the time of the test is up
+                self._end()
+                raise
         if not line:
             self.process.wait()
             raise WorkerFailedError(self.process.returncode, self.log.read_text())
@@ -79,6 +83,9 @@ class WorkerProcess:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+        self._end()
+
+    def _end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
