@@ -35,9 +35,10 @@ from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
+from vera_supervisor.parts import code_on_trial, policy
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.store.memory import MemoryStore
-from vera_supervisor.supervisor import code_on_trial, executors, policy
+from vera_supervisor.supervisor import executors
 from vera_worker.tasks import Priority, Record, Task
 
 EXECUTORS: Final = 2

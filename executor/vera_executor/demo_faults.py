@@ -38,7 +38,7 @@ def hang_in_c() -> None:
 
 
 def hang_holding_gil() -> None:
-    """Sleep in C for ever and hold the interpreter lock, so that no other thread turns over."""
+    """Sleep in C for ever and hold the interpreter lock, so that no other thread can run."""
     end = time.monotonic() + FOREVER_S
     while (left := end - time.monotonic()) > 0:  # every signal ends a sleep in C
         ctypes.PyDLL(None).sleep(int(left) + 1)

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from vera_executor import obituary
 from vera_executor.parent import PID
 from vera_worker import process_tree
 
@@ -29,6 +30,8 @@ PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
 PATH_VARIABLE: Final = "_VERA_PATH"
 #: The file that names the module being imported, in case that never ends, or ends this process.
 PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
+#: The directory for obituaries of executors, if there is one.
+OBITUARIES_VARIABLE: Final = "_VERA_OBITUARIES"
 
 #: Seconds between two looks whether the supervisor is still there, while modules are imported.
 _ASK_S: Final = 0.2
@@ -38,6 +41,8 @@ _LEAVE_S: Final = 1
 
 def _install() -> None:
     process_tree.become_subreaper()
+    if OBITUARIES_VARIABLE in os.environ:
+        obituary.write_from_now_on(os.environ.pop(OBITUARIES_VARIABLE))
     # Functions of `atexit` run only after all threads have ended: those of task modules may never.
     threading._register_atexit(_leave)  # type: ignore[attr-defined] # noqa: SLF001
     # Orphans of dead executors become our children; that they are reaped here is no surprise.

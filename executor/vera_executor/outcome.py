@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from vera_executor import coroutines, telling
+from vera_executor import coroutines, error_text
 from vera_executor.meter import Meter
 from vera_worker.tasks import Cause
 from vera_worker.wire import Assign, Raised, Returned
@@ -44,10 +44,10 @@ def attempt(
         result = _encode(value, max_result_bytes)
     except _Unserialisable as error:
         cause, name, trace = Cause.UNSERIALISABLE_RESULT, error.name, ""
-        message = telling.message(error)
+        message = error_text.message(error)
     except BaseException as error:  # noqa: BLE001 - sys.exit() ends the task, not the executor
         cause, name = _cause(error, assign), type(error).__name__
-        message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
+        message, trace = error_text.message(error), error_text.traceback(error, _OUR_FRAMES)
     else:
         used = meter.used_if_worth()
         return Returned(assign.task_id, assign.attempt, result, used=used)

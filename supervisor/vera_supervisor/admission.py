@@ -4,7 +4,9 @@ While everything is under its limit, anything may start. Above a limit the gate 
 a reason until it has stood wide open for a while:
 
 - If others use so much that nothing is left for us, or memory runs short, nothing starts. After two
-  good looks in a row one task may start, then two more, then four more…
+  good looks in a row one task may start, then two more, then four more… While we take a share,
+  others use less than they would: a worker that has no task, and only answers clients, believes
+  that nothing is left as soon as their share is the larger one.
 - If it is our own tasks that use the CPU, each that ends makes room for a fraction of one. So a
   flood of short tasks is slowed down to the limit, instead of being stopped and released by turns.
 """
@@ -25,6 +27,8 @@ LOOKS_TO_REOPEN: Final = 2
 #: Looks in a row at which there was room to spare before the gate is forgotten.
 LOOKS_TO_FORGET: Final = 20
 _WHOLE: Final = 100.0
+#: Looks in a row at which all was closed before that is no passing moment any more.
+LOOKS_OF_STANDSTILL: Final = 8
 #: From one look to the next, our own tasks may become so much more numerous.
 _MOST_GROWTH: Final = 2.0
 
@@ -56,9 +60,11 @@ class Admission:
         self.reason: Blocked | None = None
         #: Tasks that may start until the next look.
         self.room = math.inf
-        self._ended = 0  # attempts, since the last look
+        self._running = 0  # attempts
+        self._ended = 0  # of them, since the last look
         self._step = 1.0  # how many more may start than have ended, where there is room
         self._good_looks = 0
+        self._closed_looks = 0  # since a task could last start
 
     @property
     def open(self) -> bool:
@@ -70,12 +76,22 @@ class Admission:
         """What keeps tasks from starting now."""
         return None if self.room >= 1.0 else self.reason
 
+    @property
+    def standstill(self) -> bool:
+        """Whether others have left nothing for us for so long that no start is to be expected.
+
+        That our own tasks use all there is, is none: it is what the worker is for.
+        """
+        return self._closed_looks >= LOOKS_OF_STANDSTILL
+
     def started(self) -> None:
         """A task has started."""
+        self._running += 1
         self.room -= 1.0
 
     def ended(self) -> None:
         """A task that had started runs no more."""
+        self._running -= 1
         self._ended += 1
 
     def look(self, load: Load) -> None:
@@ -84,15 +100,20 @@ class Admission:
         if self._memory_is_short(load):
             self._close(Blocked.MEMORY)
             return
-        over = load.cpu_percent > self.ceilings.max_cpu_percent
-        left = self.ceilings.max_cpu_percent - (load.cpu_percent - load.own_cpu_percent)
-        if over and left <= 0:
+        own = load.own_cpu_percent
+        others = load.cpu_percent - own
+        left = self.ceilings.max_cpu_percent - others
+        idle = not (ended or self._running)
+        if load.cpu_percent <= self.ceilings.max_cpu_percent:
+            if self.reason is not None:
+                self._reopen(ended, left / max(own, 1.0))
+        elif left <= 0 or (idle and others >= own):
             self._close(Blocked.CPU)
-        elif over:
-            self.reason, self._step, self._good_looks = Blocked.CPU, 1.0, 0
-            self.room = min(self.room, 1.0) + ended * left / load.own_cpu_percent
-        elif self.reason is not None:
-            self._reopen(ended, left / max(load.own_cpu_percent, 1.0))
+        else:
+            self.reason, self._step = Blocked.CPU, 1.0
+            self._good_looks = self._closed_looks = 0
+            # Without tasks it is clients that keep us busy: they must not keep all tasks out.
+            self.room = 1.0 if idle else min(self.room, 1.0) + ended * left / own
 
     def _memory_is_short(self, load: Load) -> bool:
         most = self.ceilings.max_memory_percent
@@ -104,13 +125,14 @@ class Admission:
 
     def _close(self, reason: Blocked) -> None:
         self.reason, self.room, self._step, self._good_looks = reason, 0.0, 0.0, 0
+        self._closed_looks += 1
 
     def _reopen(self, ended: int, growth: float) -> None:
         self._good_looks += 1
         if self._step == 0.0:  # it was closed for all
             if self._good_looks >= LOOKS_TO_REOPEN:
                 self.room = self._step = 1.0
-                self._good_looks = 0
+                self._good_looks = self._closed_looks = 0
             return
         used_up = not self.open
         if used_up:  # more might have started

@@ -20,13 +20,13 @@ from vera_supervisor.recovery import Recovery
 from vera_worker.lifecycle import FAIL, QUEUED, RUNNING, Status
 from vera_worker.tasks import Record, Task
 
-#: So many starts are on disk before they begin once tasks of an earlier run were taken up: a task
-#: that kills the worker at once would otherwise never be seen to have started.
+#: After tasks of an earlier run were taken up, so many starts are put on disk before they begin: a
+#: task that kills the worker at once would otherwise never be seen to have started.
 CAREFUL_STARTS: Final = 256
 
 
 class Arrivals(Attempts):
-    """Lives that begin here."""
+    """How lives begin."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
         super().__init__(policy, rng)
@@ -116,14 +116,14 @@ class Arrivals(Attempts):
         return [Accept(task.task_id, QUEUED, position, before, task.digest), *further]
 
     def _not_added(self, effect: AddTask, reason: str) -> list[Effect]:
-        """A submission was not stored, or perhaps not: what depends on it is not even tried."""
+        """A submission was not stored, or nobody knows: what depends on it is not even tried."""
         task = effect.task
         self._forget(self.live[task.task_id])
         refuse = Refuse(task.task_id, Refusal.STORE, reason, task.digest)
         return [refuse, *self._refuse_dependents(task.task_id, Refusal.STORE, reason)]
 
     def _tell_of_known(self, known: Record, now: float) -> list[Effect]:
-        """Those that depend on a submission learn that there was a task of its id."""
+        """Tell those that depend on a submission that its id was taken before."""
         task_id = known.task.task_id
         if known.ended:
             return self._tell_dependents(task_id, known.status, now)

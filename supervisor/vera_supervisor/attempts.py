@@ -28,7 +28,7 @@ LOSSES: Final = (
 
 
 class Attempts(Lives):
-    """Lives that executors have a say in."""
+    """What executors do to lives."""
 
     def __init__(self, policy: Policy, rng: Random) -> None:
         super().__init__(policy, rng)

@@ -44,8 +44,8 @@ Answer: TypeAlias = fx.Accept | fx.Refuse
 
 _QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 
-#: Who waits for room in a full queue is woken when this part of it is free, so that it need not
-#: wake for each single task.
+#: Those who wait for room in a full queue are woken when this part of it is free, and not for each
+#: single place.
 _WORTH_WAKING_FOR: Final = 1 / 4
 #: When this part of the queue is free, nobody need wait for a place.
 _ROOM_FOR_ALL: Final = 1 / 2
@@ -126,8 +126,8 @@ class Dispatcher:
     def retry_after(self, pool: str | None = None, *, stays: bool = True) -> int:
         """Return the whole seconds after which one more refused client may try again.
 
-        `pool` is the one whose own queue is full, if that is why it was refused; not `stays`: it
-        only asks, and others may be told the same.
+        `pool` is the one whose own queue is full, if that is why it was refused. Not `stays`: it
+        only asks, and no place is promised to it.
         """
         rate = self.drain_rate if pool is None else self._drain_rates[pool]
         return rate.retry_after(self._clock.now(), stays=stays)

@@ -161,7 +161,7 @@ class Kill(_Effect, frozen=True):
 
 
 class Check(_Effect, frozen=True):
-    """Ask an idle executor whether it turns over."""
+    """Ask an idle executor for a sign of life."""
 
     slot_id: int
 

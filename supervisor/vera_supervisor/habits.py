@@ -6,7 +6,6 @@ that needs little, or is not known yet, reserves nothing.
 """
 
 import math
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -90,9 +89,9 @@ class Habits:
             for function, habit in self._habits.items():
                 self._guess(function, habit)
 
-    def restore(self, habits: dict[str, Habit], functions: Iterable[str]) -> None:
-        """Go on with what an earlier run knew of these functions."""
-        self._habits = {name: habits[name] for name in functions if name in habits} | self._habits
+    def restore(self, habits: dict[str, Habit]) -> None:
+        """Go on with what an earlier run knew, also of functions that a reload may bring back."""
+        self._habits = habits | self._habits
         for function, habit in self._habits.items():
             self._guess(function, habit)
 

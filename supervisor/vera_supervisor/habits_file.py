@@ -5,7 +5,6 @@ They are guesses: a file that is lost or damaged costs a few attempts that start
 
 import logging
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -55,8 +54,8 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]) -> None:
-    """Go on with what was kept of these functions; keep what is new, for ever and at the end.
+async def keep_habits(habits: Habits, store_url: str) -> None:
+    """Go on with what was kept; keep what is new, for ever and at the end.
 
     Where the store is none on disk, nothing is kept.
     """
@@ -64,7 +63,7 @@ async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]
     if database is None:
         return
     file = habits_file(database)
-    habits.restore(await anyio.to_thread.run_sync(read_habits, file), functions)
+    habits.restore(await anyio.to_thread.run_sync(read_habits, file))
     try:
         while True:
             await anyio.sleep(KEEP_INTERVAL_S)

@@ -65,6 +65,8 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     unknown_functions: Mapping[str, int] = {}
     #: What holds starts back, in one clause; None: nothing does.
     held_back: str | None = None
+    #: Whether it has done so for too long to be a passing moment.
+    standstill: bool = False
     #: Why the store cannot write; None: it can.
     store_fault: str | None
     #: Seconds since the store was asked something that it has not answered.
@@ -81,11 +83,18 @@ class Health(msgspec.Struct, frozen=True):
 
     state: State
     reasons: list[str]
+    #: Whether what others use of the machine leaves nothing for tasks.
+    standstill: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes tasks, and starts them once there is room."""
+        return self.state in (State.HEALTHY, State.DEGRADED)
 
     @property
     def ready(self) -> bool:
         """Whether a task sent now would start."""
-        return self.state in (State.HEALTHY, State.DEGRADED)
+        return self.works and not self.standstill
 
 
 def assess(signs: Signs) -> Health:
@@ -109,7 +118,7 @@ def assess(signs: Signs) -> Health:
         return Health(State.DRAINING, ["the worker is draining", *sick, *poor])
     if sick:
         return Health(State.UNHEALTHY, sick + poor)
-    return Health(State.DEGRADED if poor else State.HEALTHY, poor)
+    return Health(State.DEGRADED if poor else State.HEALTHY, poor, signs.standstill)
 
 
 def _impediments(signs: Signs) -> list[str]:
@@ -131,7 +140,7 @@ def _impediments(signs: Signs) -> list[str]:
     return poor
 
 
-def gets_on(signs: Signs) -> bool:
+def makes_progress(signs: Signs) -> bool:
     """Return whether the worker makes progress; where it does not, a restart is what helps.
 
     A full queue, a faulty store or executors that cannot start are no reason: they would outlast

@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 
 #: Seconds for which the loop's worst lag is remembered: until even a slow scraper has seen it.
 LAG_WINDOW_S: Final = 15.0
-#: Seconds between two prunings of the store.
+#: Seconds between two prunings of the store at most; and at least, however soon results expire.
 PRUNE_INTERVAL_S: Final = 30.0
+LEAST_PRUNE_INTERVAL_S: Final = 1.0
 #: Seconds for which a dead orphan of the container may stay unreaped.
-BURY_INTERVAL_S: Final = 1.0
+REAP_INTERVAL_S: Final = 1.0
 #: Seconds between an answer of the store and the next question, and the id that it is asked for.
 STORE_INTERVAL_S: Final = 1.0
 NOBODY: Final = " no task "
@@ -85,8 +86,8 @@ class Pulse:
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
             self._lags.append(self.loop_lag_s)
-            usage = self._host.look([os.getpid(), *self._executors.pids()])
-            self._executors.note_cpu(usage.own_cpu_s)
+            usage = self._host.look(self._executors.pids())
+            self._executors.note_cpu(usage.executors_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,
@@ -125,29 +126,34 @@ class StoreWatch:
             await anyio.sleep(STORE_INTERVAL_S)
 
 
-async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
-    """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
+async def feed_watchdog(notifier: Notifier, makes_progress: Callable[[], bool]) -> None:
+    """Keep the service manager's watchdog quiet while the worker makes progress, for ever."""
     if notifier.watchdog_s is None:
         return
     # No less often than the pulse, so that one bad moment costs no restart.
     interval_s = min(notifier.watchdog_s / 2, SAMPLE_INTERVAL_S)
     while True:
-        if gets_on():
+        if makes_progress():
             notifier.alive()
         await anyio.sleep(interval_s)
 
 
-async def bury_strangers() -> None:
-    """Reap, as the first process of a container, every orphan in it, for ever."""
+async def reap_orphans() -> None:
+    """As the first process of a container, reap every orphan in it, for ever."""
     while os.getpid() == 1:
-        await anyio.sleep(BURY_INTERVAL_S)
-        await anyio.to_thread.run_sync(fork_servers.bury_strangers)
+        await anyio.sleep(REAP_INTERVAL_S)
+        await anyio.to_thread.run_sync(fork_servers.reap_orphans)
 
 
-async def prune(store: Store, clock: Clock) -> None:
+def prune_interval_s(result_ttl_s: float) -> float:
+    """Return the seconds between two prunings: what is kept too long is kept little longer."""
+    return max(LEAST_PRUNE_INTERVAL_S, min(PRUNE_INTERVAL_S, result_ttl_s / 10))
+
+
+async def prune(store: Store, clock: Clock, interval_s: float) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
-        await anyio.sleep(PRUNE_INTERVAL_S)
+        await anyio.sleep(interval_s)
         with suppress(StoreUnavailable):  # it will be well again, and is asked again
             forgotten = await store.prune(clock.wall())
             if forgotten:

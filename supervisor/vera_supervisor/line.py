@@ -1,6 +1,6 @@
-"""The line before one pool: those of its tasks that wait for nothing but an executor, and why not.
+"""The line of one pool: its tasks that wait for nothing but an executor, and who lets others by.
 
-Tasks that are held back by something together are a group. A group is closed while they are: its
+Tasks that can be held back by the same thing form a group. While they are, the group is closed: its
 tasks keep their places, and others go past them. Pure.
 """
 
@@ -33,13 +33,13 @@ class Line:
     def __init__(self, pool: str, aging_step_s: float, is_held: Callable[[Group], bool]) -> None:
         self.pool = pool
         self.queue: PriorityQueue[LiveTask] = PriorityQueue(len(Priority), aging_step_s)
-        #: Those of which there was a task so far.
+        #: All that have had a task so far.
         self.groups: set[Group] = set()
         #: Whether the choosy ones wait until an executor is there that has never had a task.
         self.unused_awaited = False
         self._is_held = is_held
         self._turns = Turns()
-        #: Those who sent tasks so far, and by class whose turn it is; nobody's where all is one's.
+        #: Who has sent tasks so far, and whose turn it is in each class; with one client, nobody's.
         self._clients: set[str] = set()
         self._turn: dict[int, str | None] = {}
 

@@ -40,9 +40,9 @@ class LiveTask(msgspec.Struct, kw_only=True, gc=False):
     #: A client wants it to end: it is not tried again.
     unwanted: bool = False
     progress: Progress | None = None
-    #: What its last attempt might use, in bytes; None: no limit.
+    #: What its last attempt was allowed to use, in bytes; None: no limit.
     memory_bytes: int | None = None
-    #: What its last attempt used when that was more than it might, in MiB.
+    #: What its last attempt used, in MiB, if that was more than it was allowed.
     peak_memory_mb: float | None = None
     #: How its last attempt ended, if badly.
     failure: Failure | None = None

@@ -1,7 +1,7 @@
 """The tasks that have not ended, and each move that one of them makes. Pure.
 
-A task waits, starts in an executor, and ends or waits again; what it holds meanwhile, here and of
-the machine, is taken and given back nowhere else.
+A task waits, starts in an executor, and ends or waits again. Whatever it holds meanwhile, of the
+worker or of the machine, is taken and given back here and nowhere else.
 """
 
 import math
@@ -213,13 +213,13 @@ class Lives:
     # Counting, and finding.
 
     def _count(self, task: Task, change: int) -> None:
-        """So many tasks more wait, or fewer."""
+        """Count so many more waiting tasks, or fewer."""
         self.queued += change
         if len(self.pools.all) > 1:
             self._pool_of(task).queued += change
 
     def _count_anew(self) -> None:
-        """Functions may belong to other pools than before."""
+        """Count again: functions may belong to other pools than before."""
         if len(self.pools.all) > 1:
             for pool in self.pools.all:
                 pool.queued = 0

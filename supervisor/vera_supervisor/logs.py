@@ -94,7 +94,7 @@ def configure(level: str, form: LogFormat) -> None:
     root.setLevel(level)
 
 
-class Seldom:
+class LogThrottle:
     """Limits a message that may be due thousands of times a second to one line in a while."""
 
     def __init__(self, every_s: float = 10.0) -> None:

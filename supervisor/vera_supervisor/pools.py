@@ -1,7 +1,7 @@
 """The pools: executors of one kind each, and the line of those tasks that wait for one of them.
 
-A pool that is full holds back its own tasks and no others. Which task is next is asked for over all
-pools: where only few may start, as when the machine is full, it is the first of all that can. Pure.
+A full pool holds back its own tasks and no others. The next task is chosen over all pools: if only
+few may start, as on a full machine, the first of all those that could goes first. Pure.
 """
 
 import math
@@ -36,7 +36,7 @@ class Pool:
         self.line = line
         self.queue = line.queue
         self.roster = roster
-        #: How many tasks wait, wherever that is, or are being stored; of an only pool not counted.
+        #: How many tasks wait, wherever that is, or are being stored; not counted in an only pool.
         self.queued = 0
         #: How many may at most; None: only the sum over all pools is limited.
         self.queue_size: int | None = None
@@ -51,7 +51,7 @@ class Pool:
         return self.queue_size - self.queued >= max(1, int(self.queue_size * part))
 
     def make_way(self, now: float) -> list[Effect]:
-        """Return the farewells without which choosy tasks would not get an unused executor."""
+        """Retire the idle executors without which choosy tasks would get no unused one."""
         if self.line.unused_awaited and self.roster.idle:
             return self.roster.make_way(self.line.choosy, now)
         return []

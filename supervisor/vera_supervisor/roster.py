@@ -52,7 +52,7 @@ class Roster:
         #: How often in a row a start was put off because of them.
         self._delays = 0
         self._no_start_before = -math.inf
-        #: Until then those who wait need no further executor.
+        #: Until then no executor is started for tasks that wait.
         self.patient_until = -math.inf
 
     def __len__(self) -> int:
@@ -167,7 +167,7 @@ class Roster:
         return not self._staying()
 
     def make_way(self, choosy: int, now: float) -> list[Effect]:
-        """Return the farewells to idle executors without which no unused ones could be started."""
+        """Retire the idle executors without which no unused ones could be started."""
         coming = 0
         for slot in self:
             coming += slot.state in (SlotState.STARTING, SlotState.RETIRING, SlotState.KILLING)
@@ -175,7 +175,7 @@ class Roster:
         return [self.retire(slot, now) for slot in self.idle[: max(0, missing)]]
 
     def shrink(self, now: float) -> list[Effect]:
-        """Return the farewells to idle executors that are not called for."""
+        """Retire the idle executors that are no longer called for."""
         effects: list[Effect] = []
         alive = self._staying()
         for slot in list(self.idle):
@@ -217,7 +217,7 @@ class Roster:
     def renew(self, now: float) -> list[Effect]:
         """Let all executors go that have no task; their code is of an earlier generation.
 
-        Those that have one go when it has ended. That starts failed before says nothing any more.
+        Those that have one go when it has ended. Earlier failed starts no longer count.
         """
         self._failed_starts = self._delays = 0
         self._no_start_before = -math.inf

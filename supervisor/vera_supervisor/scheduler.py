@@ -10,8 +10,8 @@ A task lives here from its submission until its end is stored:
 
 Only what the store has confirmed is told to clients: that a task is accepted, and how it ended.
 
-It is made in four storeys, each on the one below: `lives` (the moves of a task), `attempts` (what
-executors say), `arrivals` (how tasks come in), and here what joins them.
+It is built in four layers, each on top of the one before: `lives` (the moves of a task), `attempts`
+(what executors say), `arrivals` (how tasks come in), and here what joins them.
 """
 
 from collections import deque
@@ -164,13 +164,13 @@ class Scheduler(Arrivals):
             case StartAttempt() as effect:
                 return self._start_not_stored(effect, event.reason, now)
             case FinishTask() | RequeueTask() as effect:
-                # The outcome stands: it is written until the store takes it.
+                # The outcome stands: it is offered again until the store takes it.
                 self._unsaved.append((now + SAVE_AGAIN_S, effect))
                 self.alarm.set(now + SAVE_AGAIN_S)
                 return []
 
     def _still_to_save(self, effect: RequeueTask | FinishTask) -> bool:
-        """Return whether nothing was written of that task since that would undo `effect`."""
+        """Return whether writing `effect` now undoes nothing that was written since."""
         if type(effect) is FinishTask:
             return True
         live = self.live.get(effect.task_id)

@@ -6,8 +6,9 @@
                         ▼  │
                         BUSY ──▶ STOPPING ──▶ KILLING ──▶ (lost)
 
-Each state but IDLE has a deadline. When it passes, the ladder goes one rung down: a polite wish, a
-dump of the stack, SIGKILL for the whole process tree. Nothing here waits, and nothing acts.
+Each state has a deadline. When it passes in IDLE, the executor is asked for a sign of life; in any
+other state the ladder goes one rung down: a polite request, a dump of the stack, SIGKILL for the
+whole process tree. Nothing here waits, and nothing acts.
 """
 
 import math
@@ -21,7 +22,7 @@ from vera_worker.tasks import DEFAULT_POOL, Cause
 
 #: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.
 DUMP_LEAD_S: Final = 0.2
-#: A task that eats memory has only so long for that.
+#: A task over its memory limit has only so long to dump its stack.
 MEMORY_DUMP_LEAD_S: Final = 0.1
 #: An idle executor answers its self-check within this, or it is killed.
 ANSWER_S: Final = 5.0
@@ -46,7 +47,7 @@ class SlotState(Enum):
     KILLING = auto()
 
 
-# By these names as well: to look a member up in its class costs five times as much.
+# Also by these names: looking a member up in its class costs five times as much.
 STARTING, IDLE, CHECKING, BUSY, STOPPING, RETIRING, KILLING = SlotState
 
 
@@ -59,10 +60,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alarm:
-    """No later than the nearest deadline of all slots that share it; infinity for none.
+    """When the nearest deadline of all that share it is due, at the latest; infinity for none.
 
-    Earlier than that after a deadline was put off: to look at all slots whenever one of them moves
-    on would cost more than to be woken once too often.
+    It may ring early, after a deadline was put off: looking at all slots whenever one of them moves
+    on would cost more than being woken once too often.
     """
 
     __slots__ = ("at",)
@@ -171,7 +172,7 @@ class Slot:
         return [Stop(self.slot_id)]
 
     def exceed(self, now: float) -> list[Effect]:
-        """Its task uses too much memory: it goes at once, without a polite wish."""
+        """Its task uses too much memory: it is ended at once, without being asked first."""
         if self.state is BUSY:
             self.state = STOPPING
             self.why = Cause.MEMORY

@@ -83,7 +83,7 @@ class Waiting:
         self.habits = Habits()
         #: Whether the first of those that reserve does not fit: the others do not go past it.
         self.crowded = False
-        #: By id: tasks that need more than there is, since that became less.
+        #: By id: tasks that need more than there is; there was more when they came.
         self.oversized: dict[str, LiveTask] = {}
         #: Until when, and who; some of them may have been cancelled meanwhile.
         self.delayed: list[tuple[float, int, LiveTask]] = []
@@ -129,7 +129,7 @@ class Waiting:
     def hold_back(self, live: LiveTask) -> None:
         """Take in a task that does not fit; those that also reserve wait behind it.
 
-        Would smaller ones go past it, it might wait for ever.
+        If smaller ones could go past it, it might wait for ever.
         """
         task = live.task
         assert live.need is not None, live
@@ -168,7 +168,7 @@ class Waiting:
         self.parked[live.task.task_id] = live
 
     def unpark(self) -> list[LiveTask]:
-        """Return those of them, to be kept no more, whose function is known by now."""
+        """Return the parked tasks whose function is known by now, and forget them."""
         found = [live for live in self.parked.values() if not self.is_unknown(live.task.function)]
         for live in found:
             del self.parked[live.task.task_id]

@@ -1,13 +1,24 @@
 """Run an ended task again; cancel or forget many."""
 
-from typing import Any
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from tests.dispatching.bench_of_fakes import Bench
+from tests.fakes.makers import make_task
+from tests.fakes.on_loop import on_loop, turn
 from tests.support.http_answers import assert_problem
 from tests.support.patience import start_sleeping, until_status
 from tests.support.worker_process import WorkerProcess
+from vera_supervisor import events as ev
+from vera_supervisor.api import bulk
+from vera_supervisor.api.answers import Cancelled
+from vera_supervisor.api.schemas import Filter
+from vera_supervisor.api.services import Services
+from vera_worker.lifecycle import Status
 
 pytestmark = pytest.mark.system
 
@@ -85,3 +96,43 @@ def test_all_tasks_are_meant_only_where_that_is_said(node: WorkerProcess, path: 
         problem = assert_problem(post(node, path, {"status": status}), 422, field="status")
         assert problem["detail"] == f"status: one of {possible} is expected"
     assert_problem(post(node, path, {"status": 1}), 422, field="status")
+
+
+def cancelling(bench: Bench, **which: Any) -> "asyncio.Task[Cancelled]":
+    services = cast("Services", SimpleNamespace(dispatcher=bench.dispatcher))
+    return asyncio.create_task(bulk._cancel(services, Filter(**which)))
+
+
+@on_loop
+async def test_one_that_begins_before_its_turn_comes_is_no_waiting_one_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bulk, "_AT_ONCE", 1)
+    bench = Bench(executors=1)
+    for task_id in ("runs", "waits", "begins"):
+        bench.dispatcher.post(ev.Submitted(make_task(task_id)))
+    bench.store.acknowledge()
+    asked = cancelling(bench, status=Status.QUEUED)
+    await turn(1)
+    bench.pool.end("runs")
+    bench.store.acknowledge()
+    assert list(bench.pool.assigned) == ["begins"]
+    assert await asked == Cancelled(cancelled=1, stopping=0)
+    assert not bench.scheduler.live["begins"].unwanted
+
+
+@on_loop
+async def test_many_ends_share_commits_and_only_so_many_wait_for_one() -> None:
+    bench = Bench(executors=0, queue_size=10_000)
+    for number in range(3000):
+        bench.dispatcher.post(ev.Submitted(make_task(f"{number}")))
+    bench.store.acknowledge()
+    asked = cancelling(bench, all=True)
+    commits = 0
+    while not asked.done():
+        await turn(100)
+        assert bench.store.pending <= 1024 + 64
+        commits += bench.store.pending > 0
+        bench.store.acknowledge()
+    assert await asked == Cancelled(cancelled=3000, stopping=0)
+    assert commits <= 3

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.processes import command_line, eventually, slack_s, state
 from tests.support.worker_process import WorkerProcess, worker
-from vera_supervisor.housekeeping import BURY_INTERVAL_S
+from vera_supervisor.housekeeping import REAP_INTERVAL_S
 from vera_worker import process_tree
 
 pytestmark = [
@@ -43,9 +43,9 @@ def test_orphans_are_buried_whoever_left_them(first: tuple[WorkerProcess, int]) 
     def zombies() -> list[int]:
         return [child for child in process_tree.descendants(pid) if state(child) == "Z"]
 
-    eventually(lambda: not zombies(), BURY_INTERVAL_S + 5 + slack_s(), "they are buried")
+    eventually(lambda: not zombies(), REAP_INTERVAL_S + 5 + slack_s(), "they are buried")
     # What still runs is let alone, and what the worker itself waits for is no stranger.
-    slept = node.submit("sleep", 2.5 * BURY_INTERVAL_S, wait=60)
+    slept = node.submit("sleep", 2.5 * REAP_INTERVAL_S, wait=60)
     assert (slept["status"], slept["attempt"]) == ("completed", 1)
     assert b"sleep\x00611\x00" in map(command_line, process_tree.children(pid))
     assert node.submit("spawn_daemon", 600, wait=60)["status"] == "completed"

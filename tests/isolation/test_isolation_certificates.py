@@ -43,10 +43,10 @@ ENDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, set[str]]] = {
         {"end": "die"},
         {},
         "crashed",
-        {"signal", "output_tail", "duration_s"},
+        {"signal", "output_tail"} | MEASURED,
     ),
-    "exits": ("os_exit", {"code": 3}, {}, "crashed", {"exit_code", "duration_s"}),
-    "segfaults": ("segfault", {}, {}, "crashed", {"signal", "stack", "duration_s"}),
+    "exits": ("os_exit", {"code": 3}, {}, "crashed", {"exit_code"} | MEASURED),
+    "segfaults": ("segfault", {}, {}, "crashed", {"signal", "stack"} | MEASURED),
     "eats memory": (
         "balloon",
         {"megabytes": 100, "hold_s": 60},

@@ -27,12 +27,13 @@ def desk_of(cores: float = 2.0, memory_mb: float = 1000.0, gpus: int = 1, **poli
 )
 def test_as_many_run_as_fit(need: Requirements) -> None:
     desk = desk_of(gpus=2)
-    for name in "abc":
+    for name in "abcd":
         desk.submit(name, requirements=need)
     assert desk.started == ["a", "b"]
     assert desk.blocked_by("c") == "reservation"
     desk.throw("a")
     assert desk.started == ["a", "b", "c"]
+    assert desk.blocked_by("d") == "reservation"
 
 
 def test_a_task_that_says_nothing_goes_past_one_that_does_not_fit() -> None:

@@ -9,8 +9,7 @@ import pytest
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.on_loop import on_loop
 from tests.store.conformance import opened
-from vera_supervisor import housekeeping
-from vera_supervisor.housekeeping import StoreWatch, prune
+from vera_supervisor.housekeeping import StoreWatch, prune, prune_interval_s
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.store.sqlite.store import SqliteStore
 
@@ -59,9 +58,7 @@ def test_an_answer_that_it_cannot_read_is_an_answer() -> None:
 
 
 @on_loop
-async def test_what_is_kept_too_long_is_forgotten_once_the_store_can_be_read_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_what_is_kept_too_long_is_forgotten_once_the_store_can_be_read_again() -> None:
     class UnreadableTwice:
         asked = 0
         pruned = asyncio.Event()
@@ -73,10 +70,18 @@ async def test_what_is_kept_too_long_is_forgotten_once_the_store_can_be_read_aga
             self.pruned.set()
             return 1
 
-    monkeypatch.setattr(housekeeping, "PRUNE_INTERVAL_S", 0.0)
     store = UnreadableTwice()
-    pruning = asyncio.create_task(prune(store, FakeClock()))  # type: ignore[arg-type]
+    pruning = asyncio.create_task(prune(store, FakeClock(), 0.0))  # type: ignore[arg-type]
     pruned = asyncio.create_task(store.pruned.wait())
     await asyncio.wait([pruning, pruned], return_when=asyncio.FIRST_COMPLETED)
     assert not pruning.done(), "the worker would end with it"
     pruning.cancel()
+
+
+@pytest.mark.parametrize(
+    ("result_ttl_s", "interval_s"), [(0.0, 1.0), (2.0, 1.0), (60.0, 6.0), (86400.0, 30.0)]
+)
+def test_the_sooner_results_expire_the_more_often_it_is_looked(
+    result_ttl_s: float, interval_s: float
+) -> None:
+    assert prune_interval_s(result_ttl_s) == interval_s

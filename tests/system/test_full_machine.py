@@ -61,11 +61,14 @@ def test_while_others_use_all_cpus_nothing_starts_and_health_says_why(tmp_path: 
         with busy_cpus():
             until(says_why)
             task_id = held_back(node, "cpu")
-        if node.record(task_id, wait=60)["status"] == "queued":
+            until(lambda: node.client.get("/health/ready").status_code == 503)
+            assert node.client.get("/health").status_code == 200
+        if node.record(task_id, wait=10)["status"] == "queued":
             # Others than this test keep the machine busy: it goes on once that is allowed.
             file.write_text("limits.max_cpu_percent = 100\n")
             node.client.post("/admin/reload").raise_for_status()
         assert node.record(task_id, wait=60)["status"] == "completed"
+        until(lambda: node.client.get("/health/ready").status_code == 200)
 
 
 def test_memory_over_its_limit_holds_tasks_back(tmp_path: Path) -> None:
@@ -79,7 +82,7 @@ def test_memory_over_its_limit_holds_tasks_back(tmp_path: Path) -> None:
 def test_what_a_task_needs_is_its_own_while_it_runs(tmp_path: Path) -> None:
     with WorkerProcess(tmp_path, MAX_WORKERS="2", VERA_LIMITS__CPU_CORES="1") as node:
         need = {"cpu_cores": 0.75, "memory_mb": 64}
-        first = node.submit("sleep", 30, requirements=need)["task_id"]
+        first = node.submit("sleep", 300, requirements=need)["task_id"]
         second = node.submit("noop", requirements=need)["task_id"]
         assert node.submit("noop", wait=60)["status"] == "completed"
         record = node.record(second)

@@ -144,7 +144,7 @@ class RehearsedTask(msgspec.Struct):
 
 
 class FailureInShort(msgspec.Struct):
-    """How an attempt ended badly; the rest is in the record."""
+    """How an attempt failed; the rest is in the record."""
 
     cause: Cause
     type: str | None

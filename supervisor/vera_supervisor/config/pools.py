@@ -57,7 +57,7 @@ class Variables(Kind[Mapping[str, str]]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """Executors that run some functions, and those alone: one such table each, by default none."""
+    """Executors for some functions and no others; one such table for each pool, by default none."""
 
     functions: tuple[str, ...] = required(
         Each(FUNCTION),
@@ -67,7 +67,7 @@ class Pool:
     max_workers: int = key(
         1,
         Integer(1, 4096),
-        "Executors at most; unset, and with `gpus`: one for each of these.",
+        "Executors at most; unset and with `gpus`: one for each GPU.",
         reloadable=True,
     )
     min_workers: int = key(
@@ -115,7 +115,7 @@ class Pool:
     idle_timeout: float | None = key(
         None,
         Seconds(),
-        "Seconds without work before one too many is stopped; unset: as in [executor].",
+        "Seconds without work before a surplus executor is stopped; unset: as in [executor].",
         example="1h",
         reloadable=True,
     )

@@ -53,7 +53,7 @@ class NamedArguments(Kind[Mapping[str, Any]]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """A task that recurs: one such table each; by default there is none."""
+    """A task that recurs; one such table for each, by default none."""
 
     name: str = required(
         SCHEDULE_NAME, "What it is called in ids, tags and logs.", example="nightly"
@@ -67,7 +67,7 @@ class Schedule:
         None, NamedArguments(), "Its arguments by name.", example={"mode": "fast"}
     )
     priority: Priority | None = key(
-        None, Choice(Priority), "Class of its tasks; unset: that of the function.", example="low"
+        None, Choice(Priority), "Priority of its tasks; unset: that of the function.", example="low"
     )
     timeout: float | None = key(
         None,
@@ -79,7 +79,7 @@ class Schedule:
     missed: MissedRun = key(
         MissedRun.SKIP,
         Choice(MissedRun),
-        "Whether a run is made good that no worker was there for: skip or run_once.",
+        "What to do about runs that were missed: skip them, or make up for the last (run_once).",
     )
 
 

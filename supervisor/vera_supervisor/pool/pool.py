@@ -242,6 +242,7 @@ class Pool:
     async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
         excess_bytes = executor.memory.killed() if executor.limited is not None else None
         await anyio.to_thread.run_sync(executor.launcher.sweep, executor.pid)
+        executor.note_end(executor.launcher.obituary(executor.pid))
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
         output = executor.output.take()

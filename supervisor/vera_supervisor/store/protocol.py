@@ -20,8 +20,8 @@ class StoreUnavailable(VeraError):
     """The store cannot be opened, or cannot be read just now; one sentence says why."""
 
 
-class DiskFails(StoreUnavailable):
-    """The disk is full, or fails: it may be well again in a moment, with nothing else mended."""
+class UnavailableNow(StoreUnavailable):
+    """It may be well again in a moment: the disk is full or fails, or others read the file."""
 
 
 class StoreFault(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""One worker owns the files of a store, and nobody else can put other ones in their place."""
+"""One worker owns the files of a store, and nobody else can replace them."""
 
 import errno
 import fcntl
@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
+from vera_supervisor.store.protocol import StoreUnavailable, UnavailableNow
 from vera_supervisor.trusted_files import is_safe_directory, sync_directory
 
 #: What SQLite, or we, put beside the database.
@@ -42,7 +42,7 @@ def own(path: Path) -> int:
             os.close(lock)
             raise
     except OSError as error:
-        kind = DiskFails if error.errno in _OF_DISK else StoreUnavailable
+        kind = UnavailableNow if error.errno in _OF_DISK else StoreUnavailable
         raise kind(f"the store {path} cannot be opened: {error.strerror}") from error
     return lock
 

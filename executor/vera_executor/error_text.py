@@ -1,4 +1,4 @@
-"""Errors of other people's code put into words: bounded, sendable, whatever they do."""
+"""Errors of other people's code as text: bounded, and fit to be sent whatever they do."""
 
 import traceback as traceback_module
 from collections.abc import Collection
@@ -15,6 +15,11 @@ def message(error: BaseException) -> str:
     except BaseException as broken:  # noqa: BLE001 - its own __str__ may fail in any way
         text = f"(its message cannot be shown: {type(broken).__name__})"
     return _clip(text)
+
+
+def summary(error: BaseException) -> str:
+    """Return the error's type and message."""
+    return f"{type(error).__name__}: {message(error)}"
 
 
 def place(error: BaseException, ours: Collection[str]) -> str:
