@@ -140,7 +140,7 @@ def _impediments(signs: Signs) -> list[str]:
     return poor
 
 
-def gets_on(signs: Signs) -> bool:
+def makes_progress(signs: Signs) -> bool:
     """Return whether the worker makes progress; where it does not, a restart is what helps.
 
     A full queue, a faulty store or executors that cannot start are no reason: they would outlast

@@ -126,14 +126,14 @@ class StoreWatch:
             await anyio.sleep(STORE_INTERVAL_S)
 
 
-async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
-    """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
+async def feed_watchdog(notifier: Notifier, makes_progress: Callable[[], bool]) -> None:
+    """Keep the service manager's watchdog quiet while the worker makes progress, for ever."""
     if notifier.watchdog_s is None:
         return
     # No less often than the pulse, so that one bad moment costs no restart.
     interval_s = min(notifier.watchdog_s / 2, SAMPLE_INTERVAL_S)
     while True:
-        if gets_on():
+        if makes_progress():
             notifier.alive()
         await anyio.sleep(interval_s)
 

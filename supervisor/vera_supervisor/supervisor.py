@@ -191,7 +191,7 @@ class Worker(NamedTuple):
             partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
             partial(keep_habits, habits, kept.url),
             partial(services.reloader.run, self.obey, world.hangups, notifier),
-            partial(feed_watchdog, notifier, services.gets_on),
+            partial(feed_watchdog, notifier, services.makes_progress),
         ]
 
     def obey(self, config: Config, entrance: Entrance, code: Candidate) -> Differences:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes.on_loop import on_loop
 from tests.support.worker_process import MARK, WorkerProcess, marked_environments, worker
-from vera_supervisor.health import PoolSigns, Signs, gets_on
+from vera_supervisor.health import PoolSigns, Signs, makes_progress
 from vera_supervisor.housekeeping import feed_watchdog
 from vera_supervisor.notify import Notifier
 
@@ -138,7 +138,7 @@ def test_ready_is_said_when_a_task_would_start_and_not_before(
 
 
 @on_loop
-async def test_the_watchdog_is_fed_only_while_the_worker_gets_on(
+async def test_the_watchdog_is_fed_only_while_the_worker_makes_progress(
     tmp_path: Path, manager: Manager
 ) -> None:
     class Enough(Exception):
@@ -147,13 +147,13 @@ async def test_the_watchdog_is_fed_only_while_the_worker_gets_on(
     well = [True, False, False, True]
     notifier = Notifier(str(tmp_path / "notify"), watchdog_s=0.001)
 
-    def gets_on() -> bool:
+    def makes_progress() -> bool:
         if not well:
             raise Enough
         return well.pop()
 
     with pytest.raises(Enough):
-        await feed_watchdog(notifier, gets_on)
+        await feed_watchdog(notifier, makes_progress)
     assert manager.heard() == [["WATCHDOG=1"]] * 2
 
 
@@ -216,7 +216,7 @@ def test_whose_watchdog_it_is(usec: str | None, pid: str | None, seconds: float 
     ],
 )
 def test_what_a_restart_would_not_help(differing: dict[str, object]) -> None:
-    assert gets_on(signs(**differing))
+    assert makes_progress(signs(**differing))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_what_a_restart_would_not_help(differing: dict[str, object]) -> None:
     ],
 )
 def test_what_a_restart_helps(differing: dict[str, object]) -> None:
-    assert not gets_on(signs(**differing))
+    assert not makes_progress(signs(**differing))
 
 
 @pytest.mark.parametrize("address", ["/no/such/socket", "/" + "x" * 200, "/\udcff", "@nobody"])

@@ -1,4 +1,4 @@
-"""Large bodies come in only while there is room for them, whoever sends them and how slowly.
+"""Large bodies are accepted only while there is room for them, whoever sends them and how slowly.
 
 Those that go out have such a room of their own: see paced_body.
 """

@@ -1,8 +1,8 @@
-"""Who may come in: looked at before a byte of the body is read, and before any route.
+"""Who may use the API: decided before a byte of the body is read, and before any route.
 
-Without a token the API is open to this machine, and a web page in a browser here must not use it:
-so the Host must be one of ours (a page that rebinds its own name to 127.0.0.1 sends its own), and
-requests that a browser marks as another site's are refused.
+Without a token the API is open to this machine, but not to a web page in a browser on it. So the
+Host must be one of ours (a page that rebinds its own name to 127.0.0.1 sends its own), and requests
+that a browser marks as coming from another site are refused.
 """
 
 import logging
@@ -22,9 +22,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
 OPEN_PATHS: Final = ("/health", "/health/live", "/health/ready")
 
-#: What may be set to answer without a token.
+#: What can be configured to answer without a token.
 METRICS_PATHS: Final = ("/metrics", "/metrics/prometheus")
-#: Besides all below /admin/, what only those may do who rule the worker.
+#: What needs the scope `admin`, besides everything below /admin/.
 _RULING: Final = ("/tasks/cancel", "/tasks/purge")
 
 audit = logging.getLogger("vera_supervisor.audit")
@@ -36,7 +36,7 @@ _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re
 _ANYONE: Final = "anyone on this machine"
 _NOBODY: Final = "nobody known"
 _STRANGERS: Final = (_ANYONE, _NOBODY)
-#: Characters of a path that are put down.
+#: Characters of a path that are logged.
 _LONGEST_PATH: Final = 200
 
 _Headers: TypeAlias = dict[bytes, list[bytes]]
@@ -80,10 +80,10 @@ class Guard:
     def _audited(
         self, scope: Any, send: ASGISendCallable, problem: Problem | None
     ) -> ASGISendCallable:
-        """Have the answer to a request that rules the worker put down in the log."""
+        """Have the answer to an administrative request logged."""
         who, count = self._who(scope), 1
         if problem is not None and who in _STRANGERS:
-            # Whoever may not even come in must not be able to fill the disk with lines.
+            # Whoever is not even let in must not be able to fill the disk with log lines.
             count = self._refused.due(self._now())
         address = (scope.get("client") or ("?",))[0]
 

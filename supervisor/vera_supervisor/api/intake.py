@@ -1,9 +1,9 @@
 """Many submissions on one connection: each line is a task, its answer comes in its turn.
 
-The feeder reads lines, submits them as far as the queue has room, and remembers whose answer is
-due; what answers them fills those places in any order; `answers` gives them out from the front.
-Nothing here stands between a task and its run: once it is posted to the dispatcher, the client may
-go, and only the answers are lost.
+The feeder reads lines, submits them as the queue has room, and keeps a place for each answer. The
+places are filled in any order, and `answers` hands them out from the front. Nothing here stands
+between a task and its run: once it is posted to the dispatcher, the client may leave, and only the
+answers are lost.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from vera_supervisor.effects import Accept, Refusal, Refuse
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_worker.tasks import Record
 
-#: Lines that are submitted before others of the worker's clients get their turn.
+#: Lines that are submitted before the worker's other clients get a turn.
 _AT_ONCE: Final = 64
 #: Lines at most that are read and not answered, and what their answers may take together before
 #: records that come later are read again in their turn.

@@ -1,12 +1,12 @@
 """Bodies that are read only as fast as they are used, and answers that are bounded together.
 
-Quart reads a whole body as it comes, and refuses one that is longer than the limit. A stream of
-tasks has no length: what has been read and not used is what is limited here. While nobody reads,
-the client's connection fills up, and so it waits.
+Quart reads a whole body as it arrives, and refuses one that is longer than the limit. A stream of
+tasks has no length; here the limit is on what has been read and not used yet. While nobody reads,
+the client's connection fills up, and so the client waits.
 
-A large answer takes memory until its client has read it. Once there is no room for more, or no more
-for that client, who asks gets a problem instead, and nothing that streams begins; what streams
-already goes on.
+A large answer takes memory until its client has read it. Once there is no room for more, in all or
+for that client, a request for one gets a problem instead, and no stream begins; streams that have
+begun go on.
 """
 
 import asyncio

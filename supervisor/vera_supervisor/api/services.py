@@ -12,7 +12,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
-from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
+from vera_supervisor.health import Health, PoolSigns, Signs, assess, makes_progress
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
@@ -85,7 +85,7 @@ class Services:
         made, ttl_s = made_at(task_id), self.config.store.result_ttl
         if made is None or self.clock.wall() <= made + ttl_s:
             return Problem(404, f"there is no task {task_id!r}")
-        # It was taken, or nobody would have its id; it waits and runs no more, or we had it.
+        # It was accepted, or nobody would have its id; and it has ended, or we would have it.
         detail = f"task {task_id!r} ended, and is kept no longer: store.result_ttl is {ttl_s:g} s"
         return Problem(410, detail)
 
@@ -93,9 +93,9 @@ class Services:
         """Return how the worker stands now."""
         return assess(self._signs())
 
-    def gets_on(self) -> bool:
+    def makes_progress(self) -> bool:
         """Return whether the worker makes progress, as its watchdog is to know."""
-        return gets_on(self._signs())
+        return makes_progress(self._signs())
 
     def _signs(self) -> Signs:
         scheduler = self.dispatcher.scheduler

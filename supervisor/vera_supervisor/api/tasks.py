@@ -26,7 +26,7 @@ from vera_worker.tasks import Record, Task
 #: How often the output of a running task is looked at for a client that follows it.
 _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
-#: Pages that are put together at once: each may take some 16 MiB twice before it is an answer.
+#: Pages that are built at once: each may take 16 MiB twice before it is an answer.
 _PAGES_AT_ONCE: Final = 4
 
 

@@ -1,8 +1,8 @@
 """A fork server for each generation of task code, and the processes that it forks.
 
-multiprocessing has one fork server in a process, for ever with the modules that it imported first.
-Ours are further objects of its class: each has a pipe of its own by which it learns of our end, so
-each kills its executors then, and each can go while the others stay (docs/decisions/0001 and 0006).
+multiprocessing has one fork server per process, which keeps the modules that it imported first for
+ever. Ours are further objects of its class. Each has its own pipe by which it learns of our end, so
+each kills its executors then, and can leave while the others stay (docs/decisions/0001 and 0006).
 """
 
 import errno

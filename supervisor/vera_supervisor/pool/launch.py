@@ -259,7 +259,7 @@ def _scratch() -> scratch.Scratch | None:
 
 
 class _Sent:
-    """A descriptor as an argument of a child process."""
+    """A descriptor that is passed to a child process as an argument."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

@@ -1,4 +1,4 @@
-"""One worker owns the files of a store, and nobody else can put other ones in their place."""
+"""One worker owns the files of a store, and nobody else can replace them."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""The durable store as the event loop sees it: writes are told, answers come back as calls."""
+"""The durable store as the event loop sees it: writes are handed over, answers come as calls."""
 
 import asyncio
 import logging
@@ -22,6 +22,7 @@ from vera_supervisor.store.protocol import (
 from vera_supervisor.store.sqlite.batch import Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.ownership import own
+from vera_supervisor.store.sqlite.rows import NUMBER
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
 from vera_supervisor.store.sqlite.writer import Parcel, Settled, Writer
 from vera_worker.lifecycle import TERMINAL
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds for which a start that nobody waits for may wait for company in its commit.
+#: Seconds for which a start that nobody waits for may wait for others to share its commit.
 START_DELAY_S: Final = 0.02
 #: When so many writes come at once, the next ones are gathered for so long: a commit costs the same
 #: for few tasks as for many, and each one makes two threads contend for Python's lock.
@@ -261,7 +262,7 @@ def _next_records(
             records.append(database.record(row))
             room -= _bytes_of(records[-1])
             if room < 0:
-                return records, row[0]
+                return records, row[NUMBER]
         return records, found.before
 
     return ask
