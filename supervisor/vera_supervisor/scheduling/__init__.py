@@ -1,1 +1,1 @@
-"""Every decision about tasks and executors. Pure: no clock, no I/O, no event loop; `now` is an argument."""
+"""Every decision about tasks and executors. Pure: no clock, no I/O, no loop."""
