@@ -54,6 +54,7 @@ from vera_supervisor.pool.pool import Pool
 from vera_supervisor.pool.trial import Candidate
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
+from vera_supervisor.schedule_marks import ScheduleMarks
 from vera_supervisor.scheduler import Scheduler
 from vera_supervisor.slot import SlotState
 from vera_supervisor.staffing import check_functions
@@ -134,7 +135,8 @@ async def _serve(
         check_functions(config, catalogue)
         warn_of_doubts(config, catalogue)
         scheduler.obey(policy(config, catalogue))
-        timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
+        marks = ScheduleMarks(database_path(config.store.url))
+        timekeeper = Timekeeper(config, catalogue, dispatcher, clock, marks)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
         pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)

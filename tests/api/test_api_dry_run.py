@@ -74,7 +74,7 @@ def test_what_would_be_refused_is_refused(node: WorkerProcess) -> None:
 
 
 def test_a_task_that_there_was_before_stands_as_it_does(node: WorkerProcess) -> None:
-    node.submit("sleep", 0, task_id="old", wait=20)
+    node.submit("sleep", 0, task_id="old", wait=60)
     body = {"task_id": "old", "payload": {"function": "sleep", "args": [0], "kwargs": {}}}
     again = node.client.post("/task/submit?dry_run=true", json=body)
     assert (again.status_code, again.json()["status"]) == (200, "completed")

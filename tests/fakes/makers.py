@@ -41,9 +41,6 @@ def rounds(examples: int, steps: int = 50) -> settings:
     return settings(
         max_examples=examples * 100 if TORTURE else examples,
         stateful_step_count=steps,
-        derandomize=not TORTURE,
-        deadline=None,
-        print_blob=True,
     )
 
 

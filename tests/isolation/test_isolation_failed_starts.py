@@ -69,7 +69,7 @@ def test_a_worker_whose_code_breaks_says_so_and_is_well_again_once_that_is_mende
     task_id = worker.submit("work")["task_id"]
     module.write_text("def work() -> str:\n    return 'mended'\n")
     worker.client.post("/admin/reload").raise_for_status()
-    assert worker.record(task_id, wait=30)["result"] == "mended"
+    assert worker.record(task_id, wait=60)["result"] == "mended"
     assert worker.client.get("/health/ready").status_code == 200
 
 

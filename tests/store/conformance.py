@@ -35,7 +35,7 @@ TTL_S: Final = 100.0
 MAX_BYTES: Final = 64 * 1024
 KILOBYTE: Final = b"x" * 1024
 #: No store takes so long, unless it is broken.
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 60.0
 NOW: Final = 1.0e9
 BOOM: Final = Failure(
     cause=Cause.EXCEPTION,

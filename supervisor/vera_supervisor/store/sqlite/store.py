@@ -22,6 +22,7 @@ from vera_supervisor.store.protocol import (
 from vera_supervisor.store.sqlite.batch import Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.ownership import own
+from vera_supervisor.store.sqlite.rows import NUMBER
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
 from vera_supervisor.store.sqlite.writer import Parcel, Settled, Writer
 from vera_worker.lifecycle import TERMINAL
@@ -261,7 +262,7 @@ def _next_records(
             records.append(database.record(row))
             room -= _bytes_of(records[-1])
             if room < 0:
-                return records, row[0]
+                return records, row[NUMBER]
         return records, found.before
 
     return ask
