@@ -79,5 +79,16 @@ def test_there_is_no_such_module(tmp_path: Path) -> None:
     assert_refused(tmp_path, _MEND, modules="no_such_module")
 
 
+def test_a_module_is_late(tmp_path: Path) -> None:
+    (tmp_path / "late.py").write_text("import time\ntime.sleep(600)\n")
+    # The machine may have been busy with other things.
+    assert_refused(tmp_path, _LATER, modules="late", VERA_EXECUTOR__START_TIMEOUT="0.5")
+
+
+def test_no_executor_gets_on_its_feet(tmp_path: Path) -> None:
+    (tmp_path / "fatal.py").write_text("import os\nos.register_at_fork(after_in_child=os.abort)\n")
+    assert_refused(tmp_path, _LATER, modules="fatal")
+
+
 def test_a_token_has_no_place_to_be_kept(tmp_path: Path) -> None:
     assert_refused(tmp_path, _MEND, **_OUTSIDE)

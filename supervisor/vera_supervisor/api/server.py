@@ -181,8 +181,8 @@ class Server:
         except OSError as error:
             if count := self._strange.due(self._loop.time()):
                 log.info(
-                    "%d connections came to nothing, the last one from %s: %s",
-                    count, peer.client[0], error,
+                    "connections that came to nothing: %d, the last one from %s: %s",
+                    count, peer.client[0], str(error) or type(error).__name__,
                 )  # fmt: skip
         except Exception:
             log.exception("a connection broke")

@@ -20,6 +20,8 @@ from vera_worker import process_tree
 
 _WRONG_CONFIGURATION: Final = 2
 _NOT_NOW: Final = 1
+#: What may be otherwise in a moment: the service manager tries again.
+_UNFIT_NOW: Final = (CannotListen, UnavailableNow, *trial.UNFIT_NOW)
 #: What the user has to mend: the service manager does not try that again.
 _UNFIT: Final = (
     *(StoreUnavailable, UnfitPool, UnfitSchedule, UnfitSocket),
@@ -62,7 +64,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotListen, UnavailableNow) as group:  # it may be otherwise in a moment
+    except* _UNFIT_NOW as group:
         _give_up(group, _NOT_NOW)
     except* _UNFIT as group:
         _give_up(group, _WRONG_CONFIGURATION)

@@ -29,8 +29,14 @@ class UnfitCode(VeraError):
     """An executor with that code is not fit for tasks, and no single module is known to blame."""
 
 
+class CodeIsLate(ModuleLoadError):
+    """A task module is not loaded in time, which may be the module's fault or the machine's."""
+
+
 #: Why code does not pass.
 UNFIT: Final = (ModuleLoadError, WarmUpFailed, UnfitCode)
+#: Such of these as may be otherwise on a machine that is less busy.
+UNFIT_NOW: Final = (CodeIsLate, UnfitCode)
 
 
 class Candidate(NamedTuple):
@@ -98,7 +104,7 @@ async def _started(launcher: Launcher, outfit: Outfit, deadline: float, late: st
     if not start.done():
         module = launcher.importing() or ", ".join(launcher.modules)
         await _break_off(launcher, start)
-        raise ModuleLoadError(module, late)
+        raise CodeIsLate(module, late)
     try:
         return start.result()
     except OSError as error:
@@ -124,7 +130,7 @@ async def _examine(executor: Executor, deadline: float, late: str) -> tuple[Func
         async with asyncio.timeout_at(deadline):
             message = await heard.get()
     except TimeoutError:
-        raise ModuleLoadError(modules, late) from None
+        raise CodeIsLate(modules, late) from None
     if isinstance(message, wire.LoadFailed):
         raise ModuleLoadError(message.module, message.reason, message.traceback)
     if isinstance(message, wire.WarmUpFailed):

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 
 #: Memory must fall by this part of its limit below it before tasks start again.
 MEMORY_HYSTERESIS: Final = 0.05
