@@ -22,8 +22,9 @@ R = TypeVar("R")
 #: Takes what came of the item at that place among those that were given.
 Put: TypeAlias = Callable[[int, R], None]
 
-#: What is wrong with one submission, and not with all of them.
+#: What can be wrong with one submission alone, unless it is in a field that all have in common.
 _ITS_OWN_FAULT: Final = frozenset({400, 409, 413, 422})
+_IN_COMMON: Final = frozenset({"payload.function", "priority", "timeout"})
 #: As many items go together as of late were done within so many seconds; and so long an item waits
 #: for those that go with it to have room as well.
 _QUICK_S: Final = 0.25
@@ -157,7 +158,7 @@ class Mapper:
         try:
             record = known or await self._insist(submit)
         except ApiProblem as problem:
-            if problem.status in _ITS_OWN_FAULT and self._patience.met:
+            if problem.status in _ITS_OWN_FAULT and problem.field not in _IN_COMMON:
                 return TaskRecord(task_id="", status=Status.FAILED, error=problem.detail)
             raise
         polls = transport.Polls(None, self._now)

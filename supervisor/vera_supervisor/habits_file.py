@@ -4,7 +4,6 @@ They are guesses: a file that is lost or damaged costs a few attempts that start
 """
 
 import logging
-import os
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +11,9 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor.habits import Habit, Habits
+from vera_supervisor.scheduling.habits import Habit, Habits
 from vera_supervisor.store.url import database_path
+from vera_supervisor.trusted_files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +40,10 @@ def read_habits(file: Path) -> dict[str, Habit]:
 
 def write_habits(file: Path, habits: dict[str, Habit]) -> None:
     """Keep what is known; the file is always whole."""
-    new = file.with_name(file.name + ".new")
     try:
-        new.unlink(missing_ok=True)
-        with open(new, "xb", opener=_private) as opened:  # no link that lies there is followed
-            opened.write(msgspec.json.encode(habits))
-        os.replace(new, file)
+        write_private(file, msgspec.json.encode(habits))
     except OSError as error:
         log.warning("what functions use could not be kept: %s", error)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 async def keep_habits(habits: Habits, store_url: str) -> None:

@@ -14,7 +14,6 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor import logs
 from vera_supervisor.access import differences
 from vera_supervisor.api.guard import Guard, audit
@@ -54,8 +53,10 @@ from vera_supervisor.pool.pool import Pool
 from vera_supervisor.pool.trial import Candidate
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
-from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import SlotState
+from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.slot import SlotState
 from vera_supervisor.staffing import check_functions
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.url import database_path
@@ -134,7 +135,8 @@ async def _serve(
         check_functions(config, catalogue)
         warn_of_doubts(config, catalogue)
         scheduler.obey(policy(config, catalogue))
-        timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
+        marks = ScheduleMarks(database_path(config.store.url))
+        timekeeper = Timekeeper(config, catalogue, dispatcher, clock, marks)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
         pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)

@@ -11,12 +11,13 @@ from typing import Final
 import anyio
 import msgspec
 
-from vera_supervisor import effects as fx
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config, Schedule
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.recurrence import ON_TIME_S, MissedRun, Recurrence, due_text
+from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling import effects as fx
 from vera_supervisor.store.url import database_path
 from vera_worker.errors import VeraError
 from vera_worker.tasks import Task
@@ -37,7 +38,12 @@ class Timekeeper:
     """Keeps all schedules of a worker."""
 
     def __init__(
-        self, config: Config, catalogue: Catalogue, dispatcher: Dispatcher, clock: Clock
+        self,
+        config: Config,
+        catalogue: Catalogue,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        marks: ScheduleMarks,
     ) -> None:
         """Take the schedules; raise UnfitSchedule where one could never be kept."""
         durable = database_path(config.store.url) is not None
@@ -48,6 +54,7 @@ class Timekeeper:
                 templates[schedule.name],
                 dispatcher,
                 clock,
+                marks,
                 # The store may no longer know whether anything that was due earlier was done.
                 look_back_s=config.store.result_ttl if durable else 0.0,
             )
@@ -80,6 +87,7 @@ class Keeper:
         template: Task,
         dispatcher: Dispatcher,
         clock: Clock,
+        marks: ScheduleMarks,
         *,
         look_back_s: float,
     ) -> None:
@@ -90,12 +98,21 @@ class Keeper:
         self._dispatcher = dispatcher
         self._clock = clock
         self._recurrence = Recurrence(schedule.cron, schedule.timezone)
-        if schedule.missed is MissedRun.SKIP:
-            look_back_s = min(look_back_s, ON_TIME_S)
+        self._marks = marks
         #: All due times up to this one are dealt with.
-        self._since = clock.wall() - look_back_s
+        self._since = self._dealt_with(look_back_s)
         #: The due time whose task was refused last, so that the log says so once.
         self._refused: int | None = None
+
+    def _dealt_with(self, look_back_s: float) -> float:
+        """Return up to when all due times count as dealt with at the start."""
+        now, mark = self._clock.wall(), self._marks.get(self.name)
+        if mark is not None and mark > now:
+            mark = None  # the clock has been put back since; ids are accepted once all the same
+        if self._schedule.missed is MissedRun.SKIP:
+            look_back_s = min(look_back_s, ON_TIME_S)
+            return max(mark or 0, now - look_back_s)
+        return now - look_back_s if mark is None else mark
 
     async def run(self) -> None:
         """Keep it for ever."""
@@ -109,17 +126,21 @@ class Keeper:
         if turn.run is not None:
             if not await self._submit(turn.run):
                 return RETRY_S
-            self._since = turn.run
+            await self._pass(turn.run)
         elif turn.missed is not None:
             log.warning(
                 "schedules.%s: the run that was due at %s is left out",
                 self._schedule.name,
                 due_text(turn.missed),
             )
-            self._since = turn.missed
+            await self._pass(turn.missed)
         now = self._clock.wall()
         following = self._recurrence.next_after(max(now, self._since))
         return LONGEST_NAP_S if following is None else min(LONGEST_NAP_S, following - now)
+
+    async def _pass(self, due: int) -> None:
+        self._since = due
+        await self._marks.set(self.name, due)
 
     async def _submit(self, due: int) -> bool:
         """Return whether that due time is dealt with: there is a task for it, or never will be."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 _OTHERS_WRITE: Final = 0o022
+_PRIVATE_FILE: Final = 0o600
 
 
 def is_ours(found: os.stat_result) -> bool:
@@ -31,3 +32,18 @@ def sync_directory(directory: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Put a file of this user alone in the place of `file`, in one step; raise OSError."""
+    new = file.with_name(file.name + ".new")
+    new.unlink(missing_ok=True)
+    with open(new, "xb", opener=_private) as opened:  # no link that lies there is followed
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(new, file)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, _PRIVATE_FILE)

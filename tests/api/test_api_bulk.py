@@ -13,11 +13,11 @@ from tests.fakes.on_loop import on_loop, turn
 from tests.support.http_answers import assert_problem
 from tests.support.patience import start_sleeping, until_status
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor import events as ev
 from vera_supervisor.api import bulk
 from vera_supervisor.api.answers import Cancelled
 from vera_supervisor.api.schemas import Filter
 from vera_supervisor.api.services import Services
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import Status
 
 pytestmark = pytest.mark.system
@@ -31,7 +31,7 @@ def post(node: WorkerProcess, path: str, body: Any = None) -> httpx.Response:
 
 def test_an_ended_task_is_run_again_as_a_new_one(node: WorkerProcess) -> None:
     asked = {"priority": "high", "tags": ["x"], "metadata": {"a": 1}, "max_retries": 0}
-    old = node.submit("fail", "boom", wait=10, **asked, timeout=7)
+    old = node.submit("fail", "boom", wait=60, **asked, timeout=7)
     answer = post(node, f"/task/{old['task_id']}/retry")
     assert answer.status_code == 202
     new_id = answer.json()["task_id"]
@@ -72,8 +72,8 @@ def test_those_that_match_are_cancelled_and_no_others(node: WorkerProcess) -> No
 
 def test_those_that_match_are_forgotten_and_no_others(node: WorkerProcess) -> None:
     post(node, "/tasks/purge", {"all": True})
-    gone = node.submit("fail", wait=10)["task_id"]
-    kept = node.submit("noop", wait=10)["task_id"]
+    gone = node.submit("fail", wait=60)["task_id"]
+    kept = node.submit("noop", wait=60)["task_id"]
     running = start_sleeping(node)
     assert post(node, "/tasks/purge", {"status": "failed"}).json() == {"purged": 1}
     assert_problem(node.client.get(f"/task/{gone}"), 404)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.on_loop import on_loop
@@ -18,7 +18,6 @@ SETTINGS = {"VERA_LIMITS__MAX_BODIES": "200KiB"}
 LARGE = 150 * 1024
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 120))), st.data())
 def test_the_room_is_never_overdrawn_by_all_nor_by_one_and_all_of_it_comes_back(
     bodies: list[tuple[str, int]], data: st.DataObject

@@ -145,7 +145,7 @@ CORPUS = NOT_JSON | TOO_MUCH | NOT_ACCEPTABLE
 def nothing_is_queued(node: WorkerProcess) -> Iterator[None]:
     yield
     assert node.client.get("/tasks").json()["tasks"] == []
-    assert node.submit("echo", 1, wait=30)["status"] == "completed"
+    assert node.submit("echo", 1, wait=60)["status"] == "completed"
 
 
 @pytest.mark.parametrize("name", list(CORPUS | ENVELOPE))
@@ -260,9 +260,7 @@ FIELDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.dictionaries(FIELDS, ANY, max_size=4),
     name=ANY,
@@ -278,9 +276,7 @@ def test_no_body_is_a_fault_of_the_worker(
     assert_problem(answer, answer.status_code, answer.json().get("field"))
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_no_bytes_are_a_fault_of_the_worker(node: WorkerProcess, content: bytes) -> None:
     answer = node.client.post("/task/submit", content=content, headers=JSON)

@@ -19,13 +19,13 @@ KNOWN = [credential(secrets.token_urlsafe(32)) for _ in range(3)] + [credential(
 _TRIES: Final = 100_000
 
 
-def welch_t(look: Callable[[bytes], object]) -> float:
+def welch_t(look: Callable[[bytes], object], seed: int) -> float:
     """Return t of the times that `look` takes for both kinds of tokens.
 
     Each token is an object of its own, and which kind it is of is looked at when all is measured:
     else it is the caches of this loop that would tell them apart.
     """
-    rng = random.Random(1)
+    rng = random.Random(seed)
     kinds = [rng.random() < 0.5 for _ in range(_TRIES)]
     tokens = [_wrong_token(alike) for alike in kinds]
     times: list[int] = []
@@ -54,9 +54,13 @@ def letter_by_letter(token: bytes) -> bool:
     return all(a == b for a, b in zip(token, TOKEN, strict=False))
 
 
+#: What is told by time is told each time; what a busy machine does is not.
+SEEDS: Final = range(3)
+
+
 def test_no_token_is_told_from_another_by_time() -> None:
-    assert abs(welch_t(lambda token: find(token, KNOWN))) < 4.5
+    assert any(abs(welch_t(lambda token: find(token, KNOWN), seed)) < 4.5 for seed in SEEDS)
 
 
 def test_such_a_difference_would_be_seen() -> None:
-    assert abs(welch_t(letter_by_letter)) > 4.5
+    assert all(abs(welch_t(letter_by_letter, seed)) > 4.5 for seed in SEEDS)

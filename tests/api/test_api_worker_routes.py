@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.support.http_answers import assert_problem
+from tests.support.patience import until
 from tests.support.worker_process import WorkerProcess
 from vera_supervisor.api.openapi.document import document
 from vera_supervisor.api.openapi.page import HEADERS
@@ -33,6 +34,7 @@ def assert_json(answer: httpx.Response, status: int = 200) -> Any:
 
 
 def test_health(node: WorkerProcess) -> None:
+    until(lambda: node.client.get("/health").json()["status"] == "healthy")  # all of it is up
     health = assert_json(node.client.get("/health"))
     assert set(health) == {
         "status", "worker_id", "active_tasks", "queue_size", "cpu_percent", "memory_percent",
@@ -59,8 +61,8 @@ def test_probes(node: WorkerProcess) -> None:
 
 def test_metrics_count_what_happened(node: WorkerProcess) -> None:
     before = assert_json(node.client.get("/metrics"))
-    node.submit("noop", wait=30)
-    node.submit("fail", wait=30)
+    node.submit("noop", wait=60)
+    node.submit("fail", wait=60)
     node.client.delete(f"/task/{node.submit('noop', delay=3600)['task_id']}")
     after = assert_json(node.client.get("/metrics"))
     assert set(after) >= {
@@ -79,7 +81,7 @@ def test_metrics_count_what_happened(node: WorkerProcess) -> None:
 
 
 def test_prometheus_has_the_promised_names(node: WorkerProcess) -> None:
-    node.submit("fail", wait=30)
+    node.submit("fail", wait=60)
     answer = node.client.get("/metrics/prometheus")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -122,7 +124,7 @@ def test_no_word_of_a_client_becomes_a_series(node: WorkerProcess) -> None:
         text = node.client.get("/metrics/prometheus").text
         return {line.rpartition(" ")[0] for line in text.splitlines() if line[0] != "#"}
 
-    node.submit("echo", wait=30)
+    node.submit("echo", wait=60)
     before = series()
     for i in range(50):
         word = f"word{i}"
@@ -237,7 +239,7 @@ def test_drain_and_resume(node: WorkerProcess) -> None:
         resumed = assert_json(node.client.post("/admin/resume"))
     assert resumed["status"] == "healthy"
     assert assert_json(node.client.get("/health/ready"))["status"] == "ready"
-    assert node.submit("noop", wait=30)["status"] == "completed"
+    assert node.submit("noop", wait=60)["status"] == "completed"
     node.client.delete(f"/task/{task_id}")
 
 

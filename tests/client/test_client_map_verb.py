@@ -35,7 +35,7 @@ class Adder(FakeWorker):
     def answer(self, asked: Asked) -> Reply:
         payload = asked.json["payload"]
         if payload["args"] == [1, 2]:
-            assert self.others_done.wait(10)
+            assert self.others_done.wait(60)
         self.done += 1
         if self.done == self.calls - 1:
             self.others_done.set()

@@ -84,7 +84,7 @@ def test_a_slow_first_one_holds_back_only_what_is_printed() -> None:
             for place, index in enumerate(indices):
                 put(place, index)
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await in_order(each(range(10)), work, emitted.append, 2)
 
     anyio.run(run)
@@ -224,14 +224,19 @@ def test_a_worker_that_drains_from_the_start_is_given_up_at_once(script: FakeWor
 
 def test_arguments_that_do_not_fit_fail_their_own_task(script: FakeWorker) -> None:
     unfit = problem(422, "missing a required argument: 'b'")
-    script.on("POST /task/submit", record(), unfit, record())
-    records, _ = mapped(script, times=3)
-    assert [done.status for done in records] == ["completed", "failed", "completed"]
-    assert records[1].error == "missing a required argument: 'b'"
+    script.on("POST /task/submit", unfit, record(), unfit, record())
+    records, _ = mapped(script, times=4)
+    assert [done.status for done in records] == ["failed", "completed"] * 2
+    assert records[0].error == "missing a required argument: 'b'"
 
 
-def test_a_first_submission_that_does_not_fit_ends_it_all(script: FakeWorker) -> None:
-    script.on("POST /task/submit", problem(422, "no function 'add'"))
+def no_function() -> Reply:
+    said = problem(422, "no function 'add'")
+    return Reply(said.body | {"field": "payload.function"}, said.status)
+
+
+def test_what_all_have_in_common_ends_it_all(script: FakeWorker) -> None:
+    script.on("POST /task/submit", no_function())
     with pytest.raises(ApiProblem, match="no function"):
         mapped(script, times=3)
 
@@ -313,7 +318,7 @@ def test_what_is_large_goes_alone(script: FakeWorker) -> None:
 def test_a_first_request_for_a_function_that_is_not_there_ends_it_all(script: FakeWorker) -> None:
     unfit = {"code": 422, "status": 422, "detail": "no function 'add'"}
     script.on("POST /tasks", lines(unfit, unfit))
-    script.on("POST /task/submit", problem(422, "no function 'add'"))
+    script.on("POST /task/submit", no_function())
     with pytest.raises(ApiProblem, match="no function"):
         mapped(script, together=tasks(2))
 

@@ -12,7 +12,9 @@ import pytest
 from tests.client.conftest import Run
 from tests.client.fake_worker import FakeWorker, Reply, failed, problem, record
 from vera_client.verbs import HELP, VERBS
+from vera_worker import __version__
 
+VERA_WORKER = Path(sys.executable).with_name("vera-worker")
 HEALTHY = {"status": "healthy", "worker_id": "w-1", "cpu_percent": 45.2, "memory_percent": 62.1}
 ON_A_WORKER = {
     "submit": ["submit", "add", "1"],
@@ -69,6 +71,10 @@ def test_each_problem_has_its_exit_code(
     fake.on("GET /health", HEALTHY)
     fake.on(ROUTES[verb], problem(status, "It is not so.", Retry_After="1"))
     result = run(fake.url, *ON_A_WORKER[verb], stdin="1\n")
+    if verb == "map" and status in (409, 422):  # of that one line, and not of all that it maps
+        assert (result.exit_code, result.stdout) == (1, "null\n")
+        assert result.stderr == "line 1: It is not so.\n"
+        return
     assert result.exit_code == code, result.output
     advice = {401: "VERA_TOKEN", 503: "try again in 1 s"}.get(status, "")
     assert is_one_sentence(result.stderr, "It is not so", advice)
@@ -88,6 +94,9 @@ def test_a_stranger_is_exit_3(run: Run, fake: FakeWorker, verb: str) -> None:
         ["submit"],
         ["submit", "add", "--priority", "urgent"],
         ["submit", "add", "--timeout", "0"],
+        ["submit", "add", "--timeout", "nan"],
+        ["map", "add", "--timeout", "inf"],
+        ["map", "add", "--patience", "nan"],
         ["submit", "add", "-k", "mode"],
         ["submit", "add", "-k", "a=1", "-k", "a=2"],
         ["submit", "add", "1e999"],
@@ -297,6 +306,11 @@ def test_help_names_every_verb_with_its_line(run: Run, nobody: str) -> None:
     assert VERBS.keys() == HELP.keys()
     said = run(nobody, "--help").stdout
     assert all(verb in said and line in said for verb, line in HELP.items())
+
+
+def test_the_program_says_which_version_it_is() -> None:
+    said = subprocess.check_output([VERA_WORKER, "--version"], text=True)
+    assert said == f"vera-worker {__version__}\n"
 
 
 def test_the_list_of_verbs_loads_nothing_heavy() -> None:

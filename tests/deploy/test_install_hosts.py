@@ -40,7 +40,7 @@ def install(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env=os.environ | {"SSH": f"{place.parent / 'ssh'} -q", "PLACE": str(place)},
-        timeout=60,
+        timeout=100,
         check=False,
     )
 

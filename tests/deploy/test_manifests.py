@@ -45,8 +45,8 @@ class Offered(NamedTuple):
 def offered(tmp_path_factory: pytest.TempPathFactory) -> Offered:
     """Ask a worker that has run a task, and has lost an executor."""
     with worker(tmp_path_factory.mktemp("worker")) as node:
-        node.submit("noop", wait=10)
-        node.submit("segfault", wait=20, max_retries=0)
+        node.submit("noop", wait=60)
+        node.submit("segfault", wait=60, max_retries=0)
         text = node.client.get("/metrics/prometheus").raise_for_status().text
     families = list(text_string_to_metric_families(text))
     samples = [sample for family in families for sample in family.samples]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import make_task, rounds
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import Query, Store, StoreFault
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import (
@@ -35,7 +35,7 @@ TTL_S: Final = 100.0
 MAX_BYTES: Final = 64 * 1024
 KILOBYTE: Final = b"x" * 1024
 #: No store takes so long, unless it is broken.
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 60.0
 NOW: Final = 1.0e9
 BOOM: Final = Failure(
     cause=Cause.EXCEPTION,

@@ -53,7 +53,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 def reader(path: Path) -> Iterator[list[int]]:
     """Let another connection ask to read again and again, and keep on reading once it may."""
     asked = [0, 0]  # in vain, and not
-    stop = threading.Event()
+    began, stop = threading.Event(), threading.Event()
 
     def read() -> None:
         connection = sqlite3.connect(path, timeout=0, isolation_level=None)
@@ -65,12 +65,14 @@ def reader(path: Path) -> Iterator[list[int]]:
             except sqlite3.OperationalError:
                 connection.execute("rollback")
                 asked[0] += 1
+            began.set()
             stop.wait(0.001)
         stop.wait()
         connection.close()
 
     thread = threading.Thread(target=read)
     thread.start()
+    began.wait()
     try:
         yield asked
     finally:

@@ -9,7 +9,7 @@ from tests.support.worker_process import WorkerProcess
 _ASK_S = 0.05
 
 
-def until(said: Callable[[], bool], timeout_s: float = 15) -> None:
+def until(said: Callable[[], bool], timeout_s: float = 30) -> None:
     """Ask until it is so."""
     end = time.monotonic() + timeout_s
     while not said():
@@ -17,7 +17,7 @@ def until(said: Callable[[], bool], timeout_s: float = 15) -> None:
         time.sleep(_ASK_S)
 
 
-def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s: float = 15) -> Any:
+def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s: float = 30) -> Any:
     """Return the record of a task once it has one of these statuses."""
     end = time.monotonic() + timeout_s
     while True:

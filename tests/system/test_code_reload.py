@@ -52,7 +52,7 @@ class Deployment:
         return self.worker.client.post("/admin/reload")
 
     def run(self, function: str, *args: Any) -> Any:
-        return self.worker.submit(function, *args, wait=30)["result"]
+        return self.worker.submit(function, *args, wait=60)["result"]
 
     def submit(self, function: str, *args: Any) -> int:
         """Return the status of a submission."""
@@ -102,7 +102,7 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     assert site.functions() == {"version", "wait_for", "another"}
 
     site.gate.touch()
-    record = site.worker.record(running, wait=30)
+    record = site.worker.record(running, wait=60)
     assert (record["result"], record["attempt"]) == ("old", 1)
     until(lambda: not set(first) & set(fork_servers(site.worker)))
 
@@ -134,7 +134,7 @@ def test_whatever_an_import_does_the_running_code_is_untouched(tmp_path: Path) -
             assert said in answer.json()["detail"]
             assert site.run("version") == "old"
         site.gate.touch()
-        assert site.worker.record(running, wait=30)["result"] == "old"
+        assert site.worker.record(running, wait=60)["result"] == "old"
         until(lambda: fork_servers(site.worker) == before)
 
 
@@ -152,7 +152,7 @@ def test_tasks_of_a_function_that_is_gone_wait_for_it_at_no_cost(site: Deploymen
     assert site.submit("version") == 422
     site.gate.touch()
     for task_id in running:
-        assert site.worker.record(task_id, wait=30)["result"] == "old"
+        assert site.worker.record(task_id, wait=60)["result"] == "old"
     assert site.run("version_2") == "old"
     for task_id in (queued, delayed):
         until(lambda t=task_id: site.worker.record(t)["blocked_by"] == "unknown_function")  # type: ignore[misc]
@@ -163,7 +163,7 @@ def test_tasks_of_a_function_that_is_gone_wait_for_it_at_no_cost(site: Deploymen
     site.write(OLD.replace("old", "back again"))
     assert site.reload().status_code == 200
     for task_id in (queued, delayed):
-        record = site.worker.record(task_id, wait=30)
+        record = site.worker.record(task_id, wait=60)
         assert (record["result"], record["attempt"]) == ("back again", 1)
 
 
@@ -192,7 +192,7 @@ def test_limits_and_modules_are_reloaded_with_the_code(tmp_path: Path) -> None:
         assert site.reload().json()["functions"]["removed"] == ["extra"]
         until_status(site.worker, second, "running")
         site.gate.touch()
-        assert site.worker.record(second, wait=30)["result"] == "old"
+        assert site.worker.record(second, wait=60)["result"] == "old"
 
 
 def test_a_pool_gets_other_variables_with_a_reload_and_another_pool_needs_a_restart(

@@ -50,7 +50,7 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
 ) -> None:
     settings = SETTINGS | {"STORE_URL": f"sqlite:///{small_disk}/tasks.db"}
     with worker(tmp_path, **settings) as node:
-        ended = node.submit("echo", 1, wait=30)
+        ended = node.submit("echo", 1, wait=60)
         signal = tmp_path / "signal"
         runs = start_waiting(node, signal)
         filler = small_disk / "filler"
@@ -70,9 +70,9 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
         filler.unlink()
         eventually(lambda: _submit(node).is_success, WELL_WITHIN_S + slack_s(), "it takes tasks")
         assert node.client.get("/health/ready").status_code == 200
-        assert node.record(runs, wait=30)["status"] == "completed"
+        assert node.record(runs, wait=60)["status"] == "completed"
         for task_id in accepted:
-            assert node.record(task_id, wait=30)["status"] == "completed"
+            assert node.record(task_id, wait=60)["status"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,10 @@ def test_a_disk_that_fails_for_a_while_costs_no_acknowledged_task(
         signal.touch()
         until((tmp_path / "signal.seen").exists)
         eventually(lambda: _submit(node).is_success, 10 * WELL_WITHIN_S, "it takes tasks again")
-        assert node.record(runs, wait=30)["status"] == "completed"
+        assert node.record(runs, wait=60)["status"] == "completed"
         node.process.kill()
         node.process.wait()
     assert accepted
     with worker(tmp_path, **SETTINGS) as node:
         for task_id in [runs, *accepted]:
-            assert node.record(task_id, wait=30)["status"] == "completed"
+            assert node.record(task_id, wait=60)["status"] == "completed"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.habits import Habit
 from vera_supervisor.habits_file import habits_file, read_habits, write_habits
+from vera_supervisor.scheduling.habits import Habit
 
 
 def usage(node: WorkerProcess, function: str) -> Any:
@@ -21,7 +21,7 @@ def test_what_a_function_uses_is_known_after_a_restart(tmp_path: Path) -> None:
     with WorkerProcess(tmp_path, **store) as node:
         assert usage(node, "balloon") is None
         task = {"kwargs": {"megabytes": 60, "hold_s": 0.05}}
-        assert node.submit("balloon", wait=30, **task)["status"] == "completed"
+        assert node.submit("balloon", wait=60, **task)["status"] == "completed"
         measured = usage(node, "balloon")
         assert measured["attempts"] == 1
         assert 60 < measured["peak_memory_mb"] < 120

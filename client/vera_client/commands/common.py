@@ -1,5 +1,6 @@
 """What all client verbs share: the options that name a worker, and errors as one sentence."""
 
+import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,20 @@ from vera_client.tls import tls_context
 from vera_client.transport import DEFAULT_URL
 
 C = TypeVar("C")
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; JSON has no word for NaN, which no bound keeps out, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
 
 _SERVER_FAULT = 500
 

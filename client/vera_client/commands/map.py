@@ -12,7 +12,7 @@ from vera_client import calls
 from vera_client.async_client import AsyncClient
 from vera_client.calls import Options
 from vera_client.commands import bars, screen, words
-from vera_client.commands.common import ClientCommand, Exit, Target, on_worker
+from vera_client.commands.common import ClientCommand, Exit, Seconds, Target, on_worker
 from vera_client.errors import ending_of
 from vera_client.mapping import Mapper, Put, in_order
 from vera_client.patience import Patience
@@ -38,9 +38,7 @@ Ending: TypeAlias = tuple[Line, TaskRecord]
 @click.argument("function")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--priority", type=click.Choice([*map(str, Priority)]), help="Their class.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds each may take."
-)
+@click.option("--timeout", type=Seconds(min=0, min_open=True), help="Seconds each may take.")
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 1000),
@@ -50,7 +48,7 @@ Ending: TypeAlias = tuple[Line, TaskRecord]
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=60,
     show_default=True,
     help="Seconds to wait for a worker that drains or restarts.",

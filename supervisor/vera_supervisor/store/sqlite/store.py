@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vera_supervisor.clock import SystemClock
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import (
     Added,
     Done,
@@ -22,6 +22,7 @@ from vera_supervisor.store.protocol import (
 from vera_supervisor.store.sqlite.batch import Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.ownership import own
+from vera_supervisor.store.sqlite.rows import NUMBER
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
 from vera_supervisor.store.sqlite.writer import Parcel, Settled, Writer
 from vera_worker.lifecycle import TERMINAL
@@ -261,7 +262,7 @@ def _next_records(
             records.append(database.record(row))
             room -= _bytes_of(records[-1])
             if room < 0:
-                return records, row[0]
+                return records, row[NUMBER]
         return records, found.before
 
     return ask

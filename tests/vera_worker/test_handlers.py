@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from vera_worker.handlers import CallCheck, TaskOptions, describe, options_of, task
 from vera_worker.tasks import Isolation, Priority
 
-steady = settings(derandomize=True, database=None, deadline=None, max_examples=150)
-
 
 def plain(path: str, *, limit: int = 10) -> int:
     """Do something to a file.
@@ -162,7 +160,7 @@ def _define(parameters: str) -> Callable[..., Any]:
     return function
 
 
-@steady
+@settings(max_examples=150)
 @given(
     parameter_lists(),
     st.lists(st.integers(), max_size=7),

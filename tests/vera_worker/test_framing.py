@@ -4,7 +4,7 @@ import struct
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vera_worker.errors import FrameError
@@ -12,7 +12,6 @@ from vera_worker.framing import HEADER_BYTES, FrameReader, encode_frame
 
 LIMIT = 4096
 payload_lists = st.lists(st.binary(max_size=300), max_size=6)
-steady = settings(derandomize=True, database=None, deadline=None)
 
 
 def _pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -20,7 +19,6 @@ def _pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(edges)]
 
 
-@steady
 @given(payload_lists, st.lists(st.integers(min_value=0), max_size=20))
 def test_any_frames_in_any_pieces_come_out_whole(payloads: list[bytes], cuts: list[int]) -> None:
     reader = FrameReader(LIMIT)
@@ -39,7 +37,6 @@ def test_byte_by_byte_every_payload_comes_with_its_last_byte() -> None:
     assert reader.feed(frame[-1:]) == [b"payload"]
 
 
-@steady
 @given(
     st.lists(st.binary(min_size=1, max_size=100), min_size=1, max_size=4),
     st.integers(min_value=0),
@@ -74,7 +71,6 @@ def test_every_single_flipped_bit_of_a_frame_is_noticed(offset: int, bit: int) -
     assert reader.pending_bytes == len(frame)
 
 
-@steady
 @given(st.integers(min_value=LIMIT + 1, max_value=2**32 - 1), st.binary(max_size=4))
 def test_a_frame_too_long_is_refused_at_its_header(length: int, checksum: bytes) -> None:
     header = struct.pack("!I", length) + checksum.ljust(4, b"\0")

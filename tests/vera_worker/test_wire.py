@@ -4,15 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vera_worker import wire
 from vera_worker.framing import FrameReader
 from vera_worker.handlers import FunctionInfo, Parameter, TaskOptions
 from vera_worker.tasks import Isolation, Priority, Used
-
-steady = settings(derandomize=True, database=None, deadline=None)
 
 text = st.text("aZ_ 9\n\0\u00e4\u20ac\U0001f600", max_size=20)
 # 64 bits are what msgpack carries.
@@ -63,7 +61,6 @@ def _payload(message: Any) -> bytes:
     return payload
 
 
-@steady
 @given(to_executor)
 def test_every_message_to_an_executor_arrives_as_it_was_sent(message: wire.ToExecutor) -> None:
     received = wire.decode_to_executor(_payload(message))
@@ -71,7 +68,6 @@ def test_every_message_to_an_executor_arrives_as_it_was_sent(message: wire.ToExe
     assert type(received) is type(message)
 
 
-@steady
 @given(from_executor)
 def test_every_message_from_an_executor_arrives_as_it_was_sent(message: wire.FromExecutor) -> None:
     received = wire.decode_from_executor(_payload(message))
@@ -84,7 +80,6 @@ def test_the_strategies_above_know_every_message(union: Any) -> None:
     strategy = to_executor if union is wire.ToExecutor else from_executor
     built: set[type] = set()
 
-    @settings(derandomize=True, database=None, deadline=None)
     @given(strategy)
     def collect(message: object) -> None:
         built.add(type(message))

@@ -13,7 +13,7 @@ import pytest
 
 from vera_worker import process_tree
 
-PATIENCE_S: Final = 15.0
+PATIENCE_S: Final = 60.0
 
 #: The start of every program below: a root to which all its orphans fall.
 PRELUDE: Final = """
