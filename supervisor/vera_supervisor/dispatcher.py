@@ -14,18 +14,18 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
-from vera_supervisor.drain_rate import DrainRate
 from vera_supervisor.feed import Kind, TaskEvent, in_short
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.records import Records
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.drain_rate import DrainRate
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.waiting import Outlook
 from vera_supervisor.store.protocol import Store, StoreFault
-from vera_supervisor.waiting import Outlook
 from vera_worker.fault_points import (
     DRAIN_BEGUN,
     END_STORED,

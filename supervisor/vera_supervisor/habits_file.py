@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor.habits import Habit, Habits
+from vera_supervisor.scheduling.habits import Habit, Habits
 from vera_supervisor.store.url import database_path
 from vera_supervisor.trusted_files import write_private
 

@@ -10,14 +10,14 @@ from typing import Final, Protocol
 import anyio
 import anyio.to_thread
 
-from vera_supervisor import events as ev
-from vera_supervisor.admission import Load
 from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool import fork_servers
-from vera_supervisor.reservations import Capacity
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.admission import Load
+from vera_supervisor.scheduling.reservations import Capacity
 from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)

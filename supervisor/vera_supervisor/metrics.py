@@ -16,7 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from vera_supervisor.effects import Announce, Refusal
+from vera_supervisor.scheduling.effects import Announce, Refusal
 from vera_worker.lifecycle import CANCELLED, COMPLETED
 from vera_worker.tasks import Cause, Priority
 

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from vera_supervisor.admission import Ceilings
 from vera_supervisor.api.app import create_app, methods_of
 from vera_supervisor.api.guard import Guard
 from vera_supervisor.api.room import Room
@@ -18,10 +17,11 @@ from vera_supervisor.journald import Journald
 from vera_supervisor.listening import most_connections
 from vera_supervisor.logs import to_journal
 from vera_supervisor.metrics import Metrics
-from vera_supervisor.policy import Policy
 from vera_supervisor.pool.cgroups import Groups, own_groups
 from vera_supervisor.pool.launch import Settings
 from vera_supervisor.pool.trial import Candidate, on_trial
+from vera_supervisor.scheduling.admission import Ceilings
+from vera_supervisor.scheduling.policy import Policy
 from vera_supervisor.staffing import outfits, pool_policies, routes, warm_ups
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Store

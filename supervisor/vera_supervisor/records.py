@@ -5,9 +5,9 @@ They learn only what the store has confirmed.
 
 from collections.abc import Collection, Mapping
 
-from vera_supervisor.effects import FinishTask
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling.effects import FinishTask
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task

@@ -5,7 +5,7 @@ from typing import Final
 
 from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.events import Recovered
+from vera_supervisor.scheduling.events import Recovered
 from vera_supervisor.store.protocol import Store
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ import msgspec
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import GPU_VARIABLE, Config, Pool
 from vera_supervisor.pool.outfits import Outfit
-from vera_supervisor.pools import PoolPolicy
-from vera_supervisor.roster import Size
-from vera_supervisor.slot import Limits
+from vera_supervisor.scheduling.pools import PoolPolicy
+from vera_supervisor.scheduling.roster import Size
+from vera_supervisor.scheduling.slot import Limits
 from vera_worker.errors import VeraError
 from vera_worker.tasks import DEFAULT_POOL
 

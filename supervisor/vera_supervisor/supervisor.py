@@ -14,7 +14,6 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor import logs
 from vera_supervisor.access import differences
 from vera_supervisor.api.guard import Guard, audit
@@ -55,8 +54,9 @@ from vera_supervisor.pool.trial import Candidate
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
 from vera_supervisor.schedule_marks import ScheduleMarks
-from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import SlotState
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.slot import SlotState
 from vera_supervisor.staffing import check_functions
 from vera_supervisor.store.protocol import Store
 from vera_supervisor.store.url import database_path

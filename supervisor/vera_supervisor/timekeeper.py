@@ -11,13 +11,13 @@ from typing import Final
 import anyio
 import msgspec
 
-from vera_supervisor import effects as fx
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config, Schedule
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.recurrence import ON_TIME_S, MissedRun, Recurrence, due_text
 from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling import effects as fx
 from vera_supervisor.store.url import database_path
 from vera_worker.errors import VeraError
 from vera_worker.tasks import Task

@@ -13,11 +13,11 @@ from tests.fakes.on_loop import on_loop, turn
 from tests.support.http_answers import assert_problem
 from tests.support.patience import start_sleeping, until_status
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor import events as ev
 from vera_supervisor.api import bulk
 from vera_supervisor.api.answers import Cancelled
 from vera_supervisor.api.schemas import Filter
 from vera_supervisor.api.services import Services
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import Status
 
 pytestmark = pytest.mark.system

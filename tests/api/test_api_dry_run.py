@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.http_answers import assert_problem
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.drain_rate import MAX_RETRY_AFTER_S
+from vera_supervisor.scheduling.drain_rate import MAX_RETRY_AFTER_S
 
 pytestmark = pytest.mark.system
 

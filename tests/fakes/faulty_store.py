@@ -5,7 +5,7 @@ from random import Random
 from typing import TypeVar
 
 from tests.fakes.wrapped_store import WrappedStore
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import Added, Done, Store, StoreFault
 
 E = TypeVar("E")

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from tests.fakes.wrapped_store import WrappedStore
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Added, Done, StoreFault
 

@@ -12,8 +12,8 @@ import pytest
 from tests.isolation.conftest import StartWorker
 from tests.support.processes import eventually, fork_servers, slack_s
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.roster import FIRST_START_DELAY_S, Roster, Size
-from vera_supervisor.slot import Limits
+from vera_supervisor.scheduling.roster import FIRST_START_DELAY_S, Roster, Size
+from vera_supervisor.scheduling.slot import Limits
 
 SIZE = Size(min_workers=9, max_workers=9, idle_timeout_s=60.0)
 LIMITS = Limits(start_timeout_s=30.0, check_interval_s=30.0, kill_grace_s=3.0)

@@ -19,9 +19,9 @@ from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop, turn
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import Config, FunctionLimits, Schedule, Store
-from vera_supervisor.effects import Refusal
 from vera_supervisor.recurrence import MissedRun
 from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling.effects import Refusal
 from vera_supervisor.store.protocol import Query
 from vera_supervisor.timekeeper import LONGEST_NAP_S, RETRY_S, Timekeeper, UnfitSchedule, template
 from vera_worker.handlers import describe

@@ -6,10 +6,10 @@ from random import Random
 from typing import Any, TypeVar
 
 from tests.fakes.makers import make_policy, make_task
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import Slot
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.slot import Slot
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Record, Used
 

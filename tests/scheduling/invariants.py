@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from vera_supervisor.line import Group
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.slot import SlotState
+from vera_supervisor.scheduling.line import Group
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.slot import SlotState
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import RANK
 

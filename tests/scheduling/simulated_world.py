@@ -13,10 +13,10 @@ import msgspec
 from tests.fakes.makers import ONCE, make_policy
 from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
 from tests.scheduling.invariants import Invariants
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.reservations import Capacity
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.reservations import Capacity
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import (
     DEFAULT_POOL,

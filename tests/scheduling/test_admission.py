@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import make_policy
 from tests.scheduling.desk import Desk, desk_with, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.admission import (
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.admission import (
     LOOKS_OF_STANDSTILL,
     LOOKS_TO_FORGET,
     LOOKS_TO_REOPEN,
@@ -19,7 +19,7 @@ from vera_supervisor.admission import (
     Ceilings,
     Load,
 )
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 
 CEILINGS = Ceilings(max_cpu_percent=90, max_memory_percent=85)
 

@@ -1,9 +1,9 @@
 """What functions are known to use is reserved for tasks that say nothing of it (L4)."""
 
 from tests.scheduling.desk import Desk, desk_with
-from vera_supervisor import events as ev
-from vera_supervisor.habits import Habit, Habits
-from vera_supervisor.reservations import Capacity
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.habits import Habit, Habits
+from vera_supervisor.scheduling.reservations import Capacity
 from vera_worker.tasks import Requirements, Used
 
 MIB = 2**20

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
-from vera_supervisor.priority_queue import PriorityQueue
+from vera_supervisor.scheduling.priority_queue import PriorityQueue
 
 CLASSES = 4
 #: What to do, with which, and how long after the move before. Whole numbers on purpose: equal

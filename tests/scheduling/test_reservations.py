@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
 from tests.scheduling.desk import Desk, desk_with, one
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.reservations import Capacity, Reservations
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.reservations import Capacity, Reservations
 from vera_worker.tasks import Priority, Requirements
 
 HALF_A_CORE = Requirements(cpu_cores=0.5)

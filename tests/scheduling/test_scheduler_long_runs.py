@@ -19,7 +19,7 @@ from tests.fakes.makers import (
     make_task,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import TERMINAL
 from vera_worker.tasks import Cause, Failure, OnDependencyFailure, Priority
 

@@ -25,8 +25,8 @@ from tests.fakes.makers import (
     rounds,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
-from vera_supervisor import events as ev
-from vera_supervisor.roster import Size
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.roster import Size
 from vera_worker.lifecycle import TERMINAL
 from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority, Used
 

@@ -1,9 +1,9 @@
 """A task over its memory limit is killed soon, with its stack, and runs again only with more."""
 
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.slot import MEMORY_DUMP_LEAD_S
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.slot import MEMORY_DUMP_LEAD_S
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Requirements
 

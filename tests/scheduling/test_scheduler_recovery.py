@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import ONCE, make_policy, make_task, rounds
 from tests.scheduling.desk import WALL, Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.arrivals import CAREFUL_STARTS
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.arrivals import CAREFUL_STARTS
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Priority, Record, Spent
 

@@ -4,10 +4,10 @@ import pytest
 
 from tests.fakes.makers import ONCE
 from tests.scheduling.desk import desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.attempts import SAVE_AGAIN_S
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.attempts import SAVE_AGAIN_S
+from vera_supervisor.scheduling.effects import Refusal
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.certificates import EXPIRED
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.certificates import EXPIRED
+from vera_supervisor.scheduling.effects import Refusal
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Progress, Record, Spent
 

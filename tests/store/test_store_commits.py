@@ -13,7 +13,7 @@ from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
 from tests.store.broken_disk import BrokenDisk, until_well
 from tests.store.conformance import Writer, opened
-from vera_supervisor.effects import AddTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, StartAttempt
 from vera_supervisor.store.protocol import Query, StoreFault, StoreUnavailable
 from vera_supervisor.store.sqlite import database as database_module
 from vera_supervisor.store.sqlite import writer as writer_module

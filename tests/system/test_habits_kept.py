@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.habits import Habit
 from vera_supervisor.habits_file import habits_file, read_habits, write_habits
+from vera_supervisor.scheduling.habits import Habit
 
 
 def usage(node: WorkerProcess, function: str) -> Any:

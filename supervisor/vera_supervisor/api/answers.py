@@ -6,9 +6,9 @@ import msgspec
 
 from vera_supervisor.api.schemas import RecordOut, Time
 from vera_supervisor.config import FunctionLimits
-from vera_supervisor.habits import Habit
 from vera_supervisor.health import State
 from vera_supervisor.pool.cgroups import Enforcement
+from vera_supervisor.scheduling.habits import Habit
 
 
 class PoolOut(msgspec.Struct):

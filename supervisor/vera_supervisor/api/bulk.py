@@ -5,13 +5,13 @@ from typing import Final
 
 from quart import Quart, Response
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.answers import Cancelled, Purged
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.schemas import Filter, decode_filter, decoded
 from vera_supervisor.api.services import Services
+from vera_supervisor.scheduling import events as ev
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import Record

@@ -14,13 +14,13 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.lines import Line
 from vera_supervisor.api.problems import Problem, line_of
 from vera_supervisor.api.schemas import Accepted, encode
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_submission, submitted
-from vera_supervisor.effects import Accept, Refusal, Refuse
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.effects import Accept, Refusal, Refuse
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_worker.tasks import Record
 

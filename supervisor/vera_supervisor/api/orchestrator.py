@@ -12,7 +12,7 @@ from vera_supervisor.api.schemas import record_out
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_execution, run_again
 from vera_supervisor.api.tasks import accepted
-from vera_supervisor.effects import Accept
+from vera_supervisor.scheduling.effects import Accept
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task
 

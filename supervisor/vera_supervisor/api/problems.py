@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from quart import Response
 
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling.effects import Refusal
 
 MEDIA_TYPE = "application/problem+json"
 

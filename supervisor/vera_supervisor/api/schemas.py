@@ -13,7 +13,7 @@ from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.feed import TaskEvent
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import (
     Cause,

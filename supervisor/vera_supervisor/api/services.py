@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from vera_supervisor.api.answers import PoolOut
 from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
 from vera_supervisor.api.schemas import RecordOut, record_out
-from vera_supervisor.attempts import LOSSES
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
 from vera_supervisor.health import Health, PoolSigns, Signs, assess, makes_progress
 from vera_supervisor.host import Host
@@ -18,9 +16,11 @@ from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
-from vera_supervisor.slot import SlotState
+from vera_supervisor.scheduling.attempts import LOSSES
+from vera_supervisor.scheduling.effects import Refuse
+from vera_supervisor.scheduling.slot import SlotState
+from vera_supervisor.scheduling.waiting import Blocked
 from vera_supervisor.store.protocol import Store
-from vera_supervisor.waiting import Blocked
 from vera_worker.task_ids import made_at
 from vera_worker.tasks import Priority, Record
 

@@ -8,7 +8,6 @@ from typing import Final
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.schemas import (
     Call,
@@ -23,6 +22,7 @@ from vera_supervisor.api.schemas import (
 from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
 from vera_supervisor.catalogue import Function
+from vera_supervisor.scheduling import events as ev
 from vera_worker.task_ids import new_id
 from vera_worker.tasks import Task
 

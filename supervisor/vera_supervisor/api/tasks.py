@@ -18,7 +18,7 @@ from vera_supervisor.api.schemas import Accepted
 from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_submission, run_again, submitted
-from vera_supervisor.effects import Accept, Refuse
+from vera_supervisor.scheduling.effects import Accept, Refuse
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from vera_supervisor.effects import Assign
 from vera_supervisor.host.machine import Machine
 from vera_supervisor.host.processes import peak_bytes, tree_cpu_seconds
 from vera_supervisor.pool.growth import Growth
@@ -15,6 +14,7 @@ from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
 from vera_supervisor.pool.output import Output
+from vera_supervisor.scheduling.effects import Assign
 from vera_worker import process_tree, wire
 from vera_worker.tasks import Cause, Failure, Used
 

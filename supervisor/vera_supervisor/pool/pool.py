@@ -10,17 +10,6 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from vera_supervisor.certificates import with_use
-from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
-from vera_supervisor.events import (
-    AttemptEnded,
-    AttemptReported,
-    Event,
-    ExecutorAnswered,
-    ExecutorLost,
-    ExecutorReady,
-    MemoryExceeded,
-)
 from vera_supervisor.host.machine import Machine
 from vera_supervisor.host.processes import cpu_seconds
 from vera_supervisor.pool.executor import Executor
@@ -29,6 +18,17 @@ from vera_supervisor.pool.fork_servers import end_tracker
 from vera_supervisor.pool.generations import Generation, Generations
 from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.trial import Candidate
+from vera_supervisor.scheduling.certificates import with_use
+from vera_supervisor.scheduling.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
+from vera_supervisor.scheduling.events import (
+    AttemptEnded,
+    AttemptReported,
+    Event,
+    ExecutorAnswered,
+    ExecutorLost,
+    ExecutorReady,
+    MemoryExceeded,
+)
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import ANSWER_RECEIVED, TASK_SENT, reach

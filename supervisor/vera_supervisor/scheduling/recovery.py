@@ -6,8 +6,8 @@ clock, which may have jumped since; they are turned into times of this run's clo
 
 from operator import attrgetter
 
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.retry import longest_delay
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.retry import longest_delay
 from vera_worker.tasks import RANK, Record
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.effects import Check, DumpStack, Effect, Kill, Stop
+from vera_supervisor.scheduling.effects import Check, DumpStack, Effect, Kill, Stop
 from vera_worker.tasks import DEFAULT_POOL, Cause
 
 #: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.

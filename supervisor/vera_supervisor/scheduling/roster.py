@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.effects import Effect, Launch, Retire
-from vera_supervisor.slot import Limits, Slot, SlotState
-from vera_supervisor.slots import Slots, count
+from vera_supervisor.scheduling.effects import Effect, Launch, Retire
+from vera_supervisor.scheduling.slot import Limits, Slot, SlotState
+from vera_supervisor.scheduling.slots import Slots, count
 from vera_worker.tasks import DEFAULT_POOL
 
 #: Executors that die before they are ready are replaced ever more slowly, up to this.

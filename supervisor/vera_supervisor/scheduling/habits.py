@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.reservations import Capacity
+from vera_supervisor.scheduling.reservations import Capacity
 from vera_worker.tasks import Requirements, Used
 
 _MIB: Final = 1024 * 1024

@@ -19,11 +19,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from vera_supervisor import events as ev
-from vera_supervisor.arrivals import Arrivals, conflict
-from vera_supervisor.attempts import SAVE_AGAIN_S
-from vera_supervisor.certificates import CANCELLED_IN_QUEUE
-from vera_supervisor.effects import (
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.arrivals import Arrivals, conflict
+from vera_supervisor.scheduling.attempts import SAVE_AGAIN_S
+from vera_supervisor.scheduling.certificates import CANCELLED_IN_QUEUE
+from vera_supervisor.scheduling.effects import (
     AddTask,
     Announce,
     Effect,
@@ -33,10 +33,10 @@ from vera_supervisor.effects import (
     RequeueTask,
     StartAttempt,
 )
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.policy import Policy
-from vera_supervisor.slot import SlotState
-from vera_supervisor.waiting import Blocked, Outlook
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.policy import Policy
+from vera_supervisor.scheduling.slot import SlotState
+from vera_supervisor.scheduling.waiting import Blocked, Outlook
 from vera_worker.lifecycle import CANCEL, QUEUED, RUNNING
 from vera_worker.tasks import Cause
 

@@ -5,9 +5,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from vera_supervisor.admission import Load
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
-from vera_supervisor.reservations import Capacity
+from vera_supervisor.scheduling.admission import Load
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.reservations import Capacity
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, Progress, Record, Task, Used
 

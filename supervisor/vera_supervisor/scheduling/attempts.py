@@ -4,13 +4,13 @@ from collections import Counter
 from random import Random
 from typing import Final
 
-from vera_supervisor import events as ev
-from vera_supervisor.certificates import crashed, start_not_stored, with_use
-from vera_supervisor.effects import Effect, Report, StartAttempt
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.lives import Lives
-from vera_supervisor.policy import Policy
-from vera_supervisor.slot import Slot, SlotState
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.certificates import crashed, start_not_stored, with_use
+from vera_supervisor.scheduling.effects import Effect, Report, StartAttempt
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.lives import Lives
+from vera_supervisor.scheduling.policy import Policy
+from vera_supervisor.scheduling.slot import Slot, SlotState
 from vera_worker.lifecycle import COMPLETE
 from vera_worker.tasks import Cause
 

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
-from vera_supervisor import events as ev
-from vera_supervisor.attempts import Attempts
-from vera_supervisor.certificates import WORKER_LOST, dependency_failed
-from vera_supervisor.dependencies import Dependent
-from vera_supervisor.effects import Accept, AddTask, Effect, Refusal, Refuse
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.policy import Policy
-from vera_supervisor.recovery import Recovery
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.attempts import Attempts
+from vera_supervisor.scheduling.certificates import WORKER_LOST, dependency_failed
+from vera_supervisor.scheduling.dependencies import Dependent
+from vera_supervisor.scheduling.effects import Accept, AddTask, Effect, Refusal, Refuse
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.policy import Policy
+from vera_supervisor.scheduling.recovery import Recovery
 from vera_worker.lifecycle import FAIL, QUEUED, RUNNING, Status
 from vera_worker.tasks import Record, Task
 

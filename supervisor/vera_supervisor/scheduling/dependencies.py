@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from vera_supervisor.effects import AddTask
-from vera_supervisor.live_task import LiveTask
+from vera_supervisor.scheduling.effects import AddTask
+from vera_supervisor.scheduling.live_task import LiveTask
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import OnDependencyFailure
 

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.admission import Ceilings
-from vera_supervisor.pools import PoolPolicy
-from vera_supervisor.slot import Limits
+from vera_supervisor.scheduling.admission import Ceilings
+from vera_supervisor.scheduling.pools import PoolPolicy
+from vera_supervisor.scheduling.slot import Limits
 from vera_worker.tasks import DEFAULT_POOL, Sandbox, Spent, Task
 
 _MIB: Final = 1024 * 1024

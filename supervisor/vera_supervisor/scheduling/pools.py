@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from vera_supervisor.effects import Effect
-from vera_supervisor.line import Line
-from vera_supervisor.roster import Roster, Size
-from vera_supervisor.slot import Limits, Slot
-from vera_supervisor.slots import Slots
+from vera_supervisor.scheduling.effects import Effect
+from vera_supervisor.scheduling.line import Line
+from vera_supervisor.scheduling.roster import Roster, Size
+from vera_supervisor.scheduling.slot import Limits, Slot
+from vera_supervisor.scheduling.slots import Slots
 from vera_worker.tasks import DEFAULT_POOL
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from vera_supervisor.slot import Alarm, Slot, SlotState
+from vera_supervisor.scheduling.slot import Alarm, Slot, SlotState
 
 
 class Slots:

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 
 #: Memory must fall by so many points below its limit before tasks start again.
 MEMORY_HYSTERESIS: Final = 5.0

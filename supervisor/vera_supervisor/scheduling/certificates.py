@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from vera_supervisor.events import ExecutorLost
+from vera_supervisor.scheduling.events import ExecutorLost
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Task, Used
 

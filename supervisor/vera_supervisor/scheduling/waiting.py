@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from vera_supervisor.dependencies import Dependencies
-from vera_supervisor.habits import Habits
-from vera_supervisor.line import Group, Line
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.reservations import Capacity, Reservations
+from vera_supervisor.scheduling.dependencies import Dependencies
+from vera_supervisor.scheduling.habits import Habits
+from vera_supervisor.scheduling.line import Group, Line
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.reservations import Capacity, Reservations
 from vera_worker.tasks import DEFAULT_POOL, RANK, Task
 
 #: So many cancelled tasks among the delayed ones are not worth clearing away.

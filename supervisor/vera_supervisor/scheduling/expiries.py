@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from vera_supervisor.live_task import LiveTask
+from vera_supervisor.scheduling.live_task import LiveTask
 from vera_worker.lifecycle import QUEUED
 
 #: So many tasks that are gone already are not worth clearing away.

@@ -7,16 +7,16 @@ worker or of the machine, is taken and given back here and nowhere else.
 import math
 from random import Random
 
-from vera_supervisor.admission import Admission
-from vera_supervisor.certificates import EXPIRED, over_memory, stopped, with_tail
-from vera_supervisor.effects import Assign, Effect, FinishTask, RequeueTask, StartAttempt
-from vera_supervisor.expiries import Expiries
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.policy import Policy
-from vera_supervisor.pools import Pool, Pools
-from vera_supervisor.retry import delay_before_next
-from vera_supervisor.slot import Slot
-from vera_supervisor.waiting import Rules, Waiting
+from vera_supervisor.scheduling.admission import Admission
+from vera_supervisor.scheduling.certificates import EXPIRED, over_memory, stopped, with_tail
+from vera_supervisor.scheduling.effects import Assign, Effect, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.expiries import Expiries
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.policy import Policy
+from vera_supervisor.scheduling.pools import Pool, Pools
+from vera_supervisor.scheduling.retry import delay_before_next
+from vera_supervisor.scheduling.slot import Slot
+from vera_supervisor.scheduling.waiting import Rules, Waiting
 from vera_worker.lifecycle import CANCEL, FAIL, QUEUED, REQUEUE, RUNNING, START, Move, after
 from vera_worker.tasks import Cause, Failure, Task
 

@@ -7,9 +7,9 @@ tasks keep their places, and others go past them. Pure.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.priority_queue import PriorityQueue
-from vera_supervisor.turns import Turns
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.priority_queue import PriorityQueue
+from vera_supervisor.scheduling.turns import Turns
 from vera_worker.tasks import RANK, Priority
 
 
