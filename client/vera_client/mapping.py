@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
@@ -143,9 +144,12 @@ class Mapper:
             known = outcome if isinstance(outcome, TaskRecord) else None
             put(place, await self.run(tasks[place], known))
 
-        outcomes = await self._together(tasks)
         async with anyio.create_task_group() as group:
-            for place, outcome in enumerate(outcomes):
+            if len(tasks) > 1 and sum(map(len, tasks)) > calls.BATCH_BYTES:
+                for place, task in enumerate(tasks):
+                    group.start_soon(self.run_all, [task], partial(_put_at, put, place))
+                return
+            for place, outcome in enumerate(await self._together(tasks)):
                 if isinstance(outcome, TaskRecord) and outcome.ended:
                     put(place, outcome)
                 else:
@@ -168,15 +172,15 @@ class Mapper:
         return record
 
     async def _together(self, tasks: Sequence[bytes]) -> Sequence[Outcome | None]:
-        """Submit tasks in one request; None: nobody knows of it, so it is to be submitted alone."""
+        """Submit tasks in one request, which waits while the queue is full.
+
+        None: it may be that the worker has not heard of it, so it is to be submitted alone.
+        """
         unknown = [None] * len(tasks)
-        if len(tasks) == 1 or sum(map(len, tasks)) > calls.BATCH_BYTES:
-            return unknown
         lines = b"".join(task + b"\n" for task in tasks)
+        wait_s = transport.HOLD_S if len(tasks) == 1 else _TOGETHER_S
         try:
-            outcomes = await self._worker.send(
-                calls.batch(lines, _TOGETHER_S, held_s=transport.HOLD_S)
-            )
+            outcomes = await self._worker.send(calls.batch(lines, wait_s, held_s=transport.HOLD_S))
         except (Refused, WorkerUnreachable):
             return unknown  # there is patience where each goes alone
         if any(isinstance(outcome, TaskRecord) for outcome in outcomes):
@@ -196,3 +200,7 @@ class Mapper:
             else:
                 self._patience.answered()
                 return record
+
+
+def _put_at(put: Put[R], place: int, _first: int, result: R) -> None:
+    put(place, result)

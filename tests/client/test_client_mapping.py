@@ -1,6 +1,5 @@
 """Many tasks at once: order, bounds, full queues, restarts."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.client.fake_worker import Asked, FakeWorker, Reply, problem, record
+from tests.client.fake_worker import Asked, FakeWorker, Reply, lines, problem, record
 from vera_client.async_client import AsyncClient
 from vera_client.calls import submission
 from vera_client.errors import ApiProblem, Refused, WorkerUnreachable
@@ -251,16 +250,8 @@ def tasks(count: int) -> list[bytes]:
     return [submission("add", [number], {}, {}) for number in range(count)]
 
 
-def lines(*outcomes: dict[str, Any]) -> Reply:
-    return Reply("".join(json.dumps(outcome) + "\n" for outcome in outcomes))
-
-
-def done(result: int) -> dict[str, Any]:
-    return {"code": 200} | record(result=result)
-
-
 def test_several_go_in_one_request_and_each_has_its_own_record(script: FakeWorker) -> None:
-    script.on("POST /tasks", lines(done(0), done(1), done(2)))
+    script.on("POST /tasks", lines(*(record(result=number) for number in range(3))))
     asked = tasks(3)
     records, _ = mapped(script, together=asked)
     assert [each.result for each in records] == [0, 1, 2]
@@ -270,12 +261,10 @@ def test_several_go_in_one_request_and_each_has_its_own_record(script: FakeWorke
 
 
 def test_what_one_request_did_not_settle_goes_alone(script: FakeWorker) -> None:
-    unfit = {"code": 422, "status": 422, "detail": "missing a required argument: 'b'"}
-    full = {"code": 429, "status": 429, "detail": "The queue is full.", "retry_after": 7}
-    running = {"code": 202} | record("running", task_id="t-slow")
-    script.on("POST /tasks", lines(unfit, done(1), running, full))
-    script.on("GET /task/t-slow", record(result=2))
     refused = problem(422, "missing a required argument: 'b'")
+    running = Reply(record("running", task_id="t-slow"), 202)
+    script.on("POST /tasks", lines(refused, record(result=1), running, FULL))
+    script.on("GET /task/t-slow", record(result=2))
 
     class Alone(FakeWorker):
         """Answers by what is asked, for these come in any order."""
@@ -295,7 +284,7 @@ def test_what_one_request_did_not_settle_goes_alone(script: FakeWorker) -> None:
 
 
 @pytest.mark.parametrize(
-    "lost", [AWAY, DRAINS, FULL, lines(done(0)), httpx.ReadError("reset")], ids=str
+    "lost", [AWAY, DRAINS, FULL, lines(record()), httpx.ReadError("reset")], ids=str
 )
 def test_tasks_whose_answers_are_lost_are_sent_again_under_the_same_ids(
     script: FakeWorker, lost: Any
@@ -310,14 +299,16 @@ def test_tasks_whose_answers_are_lost_are_sent_again_under_the_same_ids(
 
 
 def test_what_is_large_goes_alone(script: FakeWorker) -> None:
-    script.on("POST /task/submit", record())
-    mapped(script, together=[submission("add", ["x" * 300_000], {}, {}) for _ in range(2)])
-    assert script.routes() == ["POST /task/submit"] * 2
+    script.on("POST /tasks", lines(record()))
+    large = [submission("add", ["x" * 300_000], {}, {}) for _ in range(2)]
+    records, _ = mapped(script, together=large)
+    assert [each.result for each in records] == [3, 3]
+    assert sorted(asked.body for asked in script.asked) == sorted(task + b"\n" for task in large)
+    assert script.asked[0].query == {"wait": "50"}
 
 
 def test_a_first_request_for_a_function_that_is_not_there_ends_it_all(script: FakeWorker) -> None:
-    unfit = {"code": 422, "status": 422, "detail": "no function 'add'"}
-    script.on("POST /tasks", lines(unfit, unfit))
+    script.on("POST /tasks", lines(no_function(), no_function()))
     script.on("POST /task/submit", no_function())
     with pytest.raises(ApiProblem, match="no function"):
         mapped(script, together=tasks(2))
