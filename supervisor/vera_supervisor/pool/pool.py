@@ -81,6 +81,7 @@ class Pool:
         self._doomed: set[int] = set()
         #: Whether the memory of tasks is being looked at.
         self._watching = False
+        self._closing = False
         self._jobs: set[asyncio.Task[None]] = set()
         self._generations = Generations(lambda launcher: self._do(_in_thread(launcher.close)))
 
@@ -166,6 +167,7 @@ class Pool:
 
     async def close(self) -> None:
         """Kill all executors, wait until they are gone, and end the fork servers."""
+        self._closing = True
         for generation in self._generations:
             self._do(_in_thread(generation.launcher.close))
         while self._jobs:
@@ -195,7 +197,8 @@ class Pool:
                 launcher.start, outfit, effect.seat, limiter=room
             )
         except (OSError, ModuleLoadError) as error:
-            log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
+            if not self._closing:  # else it was we who kept it from starting
+                log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
