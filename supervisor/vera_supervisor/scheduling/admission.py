@@ -90,7 +90,7 @@ class Admission:
         self.room -= 1.0
 
     def ended(self) -> None:
-        """A task that had started runs no more."""
+        """A task that had started has ended."""
         self._running -= 1
         self._ended += 1
 

@@ -189,7 +189,7 @@ class Slot:
         self._until(now + RETIRE_S)
 
     def kill(self, now: float) -> list[Effect]:
-        """It shall be gone, now."""
+        """It is to be killed, now."""
         if self.state is KILLING:
             return []
         self.state = KILLING
