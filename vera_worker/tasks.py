@@ -35,7 +35,7 @@ class Isolation(StrEnum):
 
 
 class Sandbox(msgspec.Struct, frozen=True):
-    """How an attempt is confined, beyond what holds for all that are sandboxed."""
+    """How a sandboxed attempt is confined, beyond what holds for all of them."""
 
     #: Whether it may use the network.
     network: bool = True

@@ -87,7 +87,7 @@ class Call(Generic[T]):
     held_s: float | None = 0.0
     #: Statuses that are answers as well, not problems.
     also: AbstractSet[int] = frozenset()
-    #: Whether sending it a second time does no more than sending it once.
+    #: Whether sending it twice has the same effect as sending it once.
     repeatable: bool = True
 
     def once(self) -> "Call[T]":

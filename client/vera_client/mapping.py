@@ -1,4 +1,4 @@
-"""Many tasks, so many at a time, and what became of each in the order of the items."""
+"""Many tasks, a limited number at a time, with what became of each in the order of the items."""
 
 import time
 from collections import deque
@@ -26,8 +26,8 @@ Put: TypeAlias = Callable[[int, R], None]
 #: What can be wrong with one submission alone, unless it is in a field that all have in common.
 _ITS_OWN_FAULT: Final = frozenset({400, 409, 413, 422})
 _IN_COMMON: Final = frozenset({"payload.function", "priority", "timeout"})
-#: As many items go together as of late were done within so many seconds; and so long an item waits
-#: for those that go with it to have room as well.
+#: A request takes as many items as were recently done within so many seconds, and an item waits no
+#: longer than that for room for those that go with it.
 _QUICK_S: Final = 0.25
 #: Seconds that one request waits for the ends of several tasks; then each is waited for alone, so
 #: that a slow one holds up no other for longer.

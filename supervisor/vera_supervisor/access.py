@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _PASSED: Final = "vera-worker."
 
 _TOKEN_BYTES: Final = 32
-#: A token of fewer characters is warned of: whoever may ask often can try all that are likely.
+#: The log warns of a token of fewer characters: whoever may ask often can try all likely ones.
 _SHORT: Final = 16
 _FILE_NAME: Final = "token"
 #: Mode bits that must not be set. A file that we made is for its owner alone; one that was given to

@@ -64,7 +64,7 @@ class Differences(NamedTuple):
 
     added: list[str]
     removed: list[str]
-    #: Those whose signature, description or options are others.
+    #: Those whose signature, description or options have changed.
     changed: list[str]
 
     def words(self) -> list[str]:

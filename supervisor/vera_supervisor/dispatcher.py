@@ -148,7 +148,7 @@ class Dispatcher:
         return self._drain_rates.get(pool, self.drain_rate)
 
     def post(self, event: ev.Event) -> None:
-        """Let the scheduler know of `event`, and do all that follows from it."""
+        """Let the scheduler know of `event`, and do everything that follows from it."""
         inbox = self._inbox
         inbox.append(event)
         if not self._stepping:  # else an effect of the step under way led here
@@ -224,7 +224,7 @@ class Dispatcher:
     async def cancel(self, task_id: str) -> Record | None:
         """Cancel a task and return its record once it has ended; None where there is none.
 
-        Where it had ended before, its record says so by another status than "cancelled".
+        If it had ended before, its record shows another status than "cancelled".
         """
         ended = self.journal.expect_end(task_id)
         try:

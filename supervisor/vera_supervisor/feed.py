@@ -76,7 +76,7 @@ class Listener:
         self.closed = False
 
     def put(self, numbered: Numbered) -> None:
-        """Keep an event for the client; one that is too far behind gets no more."""
+        """Keep an event for the client; one that is too far behind gets no further ones."""
         if len(self._unsent) >= self._backlog:
             self.behind = True
         if not self.behind:
@@ -132,7 +132,7 @@ class Feed:
         return listener
 
     def unlisten(self, listener: Listener) -> None:
-        """Listen no more."""
+        """Stop listening."""
         listeners = self._listeners[listener.task_id]
         listeners.remove(listener)
         if not listeners:

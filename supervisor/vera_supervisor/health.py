@@ -34,7 +34,7 @@ class PoolSigns(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     #: Executors that take tasks or work on one.
     serving: int
-    #: Executors that shall be there when there is nothing to do.
+    #: Executors that should be there even when there is nothing to do.
     min_workers: int
     #: How many in a row died before they were ready.
     failed_starts: int
@@ -61,7 +61,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     check_interval_s: float
     queue_full: bool
-    #: How many tasks wait for a function that there is no more, by its name.
+    #: How many tasks wait for a function that no longer exists, by its name.
     unknown_functions: Mapping[str, int] = {}
     #: What holds starts back, in one clause; None: nothing does.
     held_back: str | None = None

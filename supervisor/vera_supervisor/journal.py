@@ -34,7 +34,7 @@ class Journal:
         self._waiting[task_id].append(tell)
 
     def unwatch(self, task_id: str, tell: Tell) -> None:
-        """Call `tell` no more; nothing happens where it was called already."""
+        """Do not call `tell` any more; nothing happens if it was called already."""
         waiting = self._waiting.get(task_id)
         if waiting is not None and tell in waiting:
             waiting.remove(tell)

@@ -123,7 +123,7 @@ async def _serve(
     dispatcher = Dispatcher(
         scheduler, store, journal, metrics, clock, show_output=shown_output(config)
     )
-    # First: then this process may move to a group of its own, which is not what there is to see.
+    # Before the groups are made: this process may then move into one, which has other limits.
     host = Host(config.limits.cpu_cores, config.limits.memory)
     groups = await anyio.to_thread.run_sync(groups_of, config)
     code_of = partial(code_on_trial, groups)

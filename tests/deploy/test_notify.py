@@ -15,6 +15,7 @@ from queue import SimpleQueue
 import pytest
 
 from tests.fakes.on_loop import on_loop
+from tests.support.patience import assert_ready
 from tests.support.worker_process import MARK, WorkerProcess, marked_environments, worker
 from vera_supervisor.health import PoolSigns, Signs, makes_progress
 from vera_supervisor.housekeeping import feed_watchdog
@@ -92,7 +93,7 @@ def test_a_worker_tells_when_it_is_ready_alive_and_stopping(
     with worker(tmp_path, **settings, VERA_SERVER__DRAIN_TIMEOUT="7") as node:
         assert manager.until("READY=1") == ["READY=1", f"STATUS=takes tasks on {node.url}"]
         # Not a moment later: what it is told, holds.
-        assert node.client.get("/health/ready").status_code == 200
+        assert_ready(node)
         assert node.submit("noop", wait=60)["status"] == "completed"
         manager.until("WATCHDOG=1")
         node.process.send_signal(signal.SIGHUP)
@@ -148,7 +149,7 @@ def test_ready_is_said_when_a_task_would_start_and_not_before(
         with starting.result() as node:
             assert early == []
             manager.until("READY=1")
-            assert node.client.get("/health/ready").status_code == 200
+            assert_ready(node)
             assert node.submit("noop", wait=60)["status"] == "completed"
 
 

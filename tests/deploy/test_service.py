@@ -253,6 +253,20 @@ def test_an_upgrade_keeps_settings_and_tasks(host: Host) -> None:
     assert host.record(task_id)["result"]["args"] == ["kept"]
 
 
+def test_an_install_says_why_the_worker_does_not_start(host: Host) -> None:
+    settings = host.box.root() / "etc/vera-worker/worker.toml"
+    good = settings.read_text()
+    try:
+        settings.write_text(good.replace("size = 100", 'size = "many"'))
+        said = host.box.sh("/srv/vera-worker/systemd/install; echo $?", timeout_s=300).splitlines()
+        assert any("worker.toml" in line and "queue.size" in line for line in said), said
+        assert said[-2].startswith("install: vera-worker is installed, and does not start")
+        assert said[-1] == "1"
+    finally:
+        settings.write_text(good)
+        host.restart()
+
+
 def test_an_enabled_unit_is_there_after_a_reboot(host: Host) -> None:
     task_id = host.submit("echo", "kept", wait=60)["task_id"]
     host.box.reboot()

@@ -46,7 +46,7 @@ async def test_after_its_time_what_runs_is_put_back_without_a_charge() -> None:
     draining = asyncio.create_task(bench.dispatcher.drain(0.0))
     while not bench.pool.told:
         await turn()
-    assert bench.pool.told == [fx.Kill(1)]
+    assert bench.pool.told == [fx.DumpStack(1)]
     assert not draining.done(), "it lives until its executor is gone"
     bench.pool.lose("a")
     await draining

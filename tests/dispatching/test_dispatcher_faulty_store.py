@@ -12,7 +12,7 @@ from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_pool import FakePool
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.makers import make_policy, make_task
-from tests.store.conformance import opened
+from tests.store.stories import opened
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics

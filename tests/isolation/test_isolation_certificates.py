@@ -117,6 +117,19 @@ def test_one_that_is_cancelled_says_so_whether_it_ran_or_not(node: WorkerProcess
     assert present(failure) == {"signal", "stack", "output_tail"} | MEASURED
 
 
+def test_one_that_the_end_of_the_worker_interrupts_says_where_it_was(tmp_path: Path) -> None:
+    settings = SETTINGS | {"STORE_URL": "sqlite:///tasks.db", "VERA_SERVER__DRAIN_TIMEOUT": "0"}
+    with worker(tmp_path, **settings) as node:
+        task_id = node.submit("print_then_once", "hang")["task_id"]
+        while "here" not in node.client.get(f"/task/{task_id}/output").text:
+            pass
+        assert node.terminate() == 0
+    with worker(tmp_path, **settings) as node:
+        failure = node.record(task_id)["failure"]
+    assert failure["cause"] == "interrupted"
+    assert present(failure) == {"signal", "stack", "output_tail"} | MEASURED
+
+
 def test_the_last_four_kibibytes_of_output_are_told(node: WorkerProcess) -> None:
     failure = node.submit("print_then", "raise", 10_000, wait=60)["failure"]
     assert len(failure["output_tail"]) == 4096

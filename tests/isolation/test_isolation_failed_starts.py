@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.isolation.conftest import StartWorker
+from tests.support.patience import assert_ready
 from tests.support.processes import eventually, fork_servers, slack_s
 from tests.support.worker_process import WorkerProcess
 from vera_supervisor.scheduling.roster import FIRST_START_DELAY_S, Roster, Size
@@ -70,7 +71,7 @@ def test_a_worker_whose_code_breaks_says_so_and_is_well_again_once_that_is_mende
     module.write_text("def work() -> str:\n    return 'mended'\n")
     worker.client.post("/admin/reload").raise_for_status()
     assert worker.record(task_id, wait=60)["result"] == "mended"
-    assert worker.client.get("/health/ready").status_code == 200
+    assert_ready(worker)
 
 
 def _failed_starts(worker: WorkerProcess) -> int:

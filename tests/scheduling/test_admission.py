@@ -94,13 +94,15 @@ def test_a_bad_look_starts_the_hold_anew(admission: Admission) -> None:
         assert admit(admission) == 0
 
 
-def test_memory_must_fall_well_below_its_limit(admission: Admission) -> None:
-    admission.look(load(memory=86))
+@pytest.mark.parametrize(("limit", "held", "free"), [(85, 81, 80), (12, 11.5, 11)])
+def test_memory_must_fall_well_below_its_limit(limit: float, held: float, free: float) -> None:
+    admission = Admission(Ceilings(max_memory_percent=limit))
+    admission.look(load(memory=limit + 1))
     for _ in range(10):
-        admission.look(load(memory=81))
+        admission.look(load(memory=held))
         assert admit(admission) == 0
     for _ in range(LOOKS_TO_REOPEN):
-        admission.look(load(memory=80))
+        admission.look(load(memory=free))
     assert admit(admission) == 1
 
 

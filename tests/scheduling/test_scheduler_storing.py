@@ -140,6 +140,7 @@ def test_it_is_not_sent_to_an_executor_that_is_being_killed() -> None:
         desk.hold(fx.StartAttempt)
         desk.submit("a", function=ONCE)
         desk.tell(ev.InterruptAsked())
+        desk.tell(ev.InterruptAsked())
         assert getattr(desk, outcome)() == []
         assert desk.states() == ["KILLING"]
         assert one(fx.Announce, desk.lose("a")).status is Status.FAILED

@@ -12,7 +12,7 @@ import pytest
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
 from tests.store.broken_disk import BrokenDisk, until_well
-from tests.store.conformance import Writer, opened
+from tests.store.stories import Writer, opened
 from vera_supervisor.scheduling.effects import AddTask, StartAttempt
 from vera_supervisor.store.protocol import Query, StoreFault, StoreUnavailable
 from vera_supervisor.store.sqlite import database as database_module

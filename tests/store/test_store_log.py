@@ -14,7 +14,7 @@ import pytest
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
 from tests.store.broken_disk import BrokenDisk, until_well
-from tests.store.conformance import KILOBYTE, Writer, opened
+from tests.store.stories import KILOBYTE, Writer, opened
 from tests.support.processes import slack_s
 from vera_supervisor.store.protocol import Query, StoreFault, UnavailableNow
 from vera_supervisor.store.sqlite.database import Database

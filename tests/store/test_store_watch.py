@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.fake_clock import FakeClock
 from tests.fakes.on_loop import on_loop
-from tests.store.conformance import opened
+from tests.store.stories import opened
 from vera_supervisor.housekeeping import StoreWatch, prune, prune_interval_s
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_supervisor.store.sqlite.store import SqliteStore

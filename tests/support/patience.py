@@ -27,6 +27,18 @@ def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s:
         assert time.monotonic() < end, record
 
 
+def assert_ready(worker: WorkerProcess) -> None:
+    """Assert that a task sent now would start; that its loop gets no processor is waited for."""
+
+    def settled() -> bool:
+        answer = worker.client.get("/health/ready")
+        late = [reason for reason in answer.json()["reasons"] if "the event loop is" in reason]
+        assert answer.status_code == 200 or late, answer.text
+        return answer.status_code == 200
+
+    until(settled)
+
+
 def start_sleeping(worker: WorkerProcess, seconds: float = 60, **fields: Any) -> str:
     """Submit a task that only sleeps, and return its id once it runs."""
     task_id: str = worker.submit("sleep", seconds, **fields)["task_id"]

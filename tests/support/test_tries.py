@@ -37,19 +37,20 @@ def test(session, module):
 
 
 @pytest.mark.parametrize(
-    ("test", "end"),
+    ("test", "timeout_s", "end"),
     [
-        (HANGS, "1 failed, 1 rerun"),
-        (HANGS_AT_THE_END, "1 failed, 1 error, 2 rerun"),
-        (SPOILS_WHAT_IS_SHARED, "1 passed, 1 rerun"),
+        (HANGS, 1, "1 failed, 1 rerun"),
+        (HANGS_AT_THE_END, 2, "1 failed, 1 error, 2 rerun"),
+        (SPOILS_WHAT_IS_SHARED, 60, "1 passed, 1 rerun"),
     ],
+    ids=["hangs", "hangs at the end", "spoils what is shared"],
 )
 def test_a_test_that_fails_is_tried_again_as_if_it_were_the_first_time(
-    tmp_path: Path, test: str, end: str
+    tmp_path: Path, test: str, timeout_s: int, end: str
 ) -> None:
     (tmp_path / "test_it.py").write_text(test)
     options = ("-p", "tests.conftest", "-p", "no:cacheprovider", "-c", "/dev/null")
-    tries = ("--reruns=1", "--timeout=1", "--timeout-method=signal")
+    tries = ("--reruns=1", f"--timeout={timeout_s}", "--timeout-method=signal")
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tries, "--rootdir", tmp_path, tmp_path],
         cwd=ROOT,

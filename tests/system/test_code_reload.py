@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.patience import until, until_status
+from tests.support.patience import assert_ready, until, until_status
 from tests.support.processes import alive, fork_servers
 from tests.support.worker_process import WorkerProcess
 
@@ -85,7 +85,7 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     site.write(NEW)
     assert site.run("version") == "old", "nothing is taken up before it is asked for"
     answer = site.reload().json()
-    assert site.worker.client.get("/health/ready").status_code == 200, "others are on their way"
+    assert_ready(site.worker)  # others are on their way
     assert answer["functions"] == {"added": ["another"], "removed": [], "changed": []}
     assert site.run("version") == "new code"
     assert site.run("another", 3) == 3
@@ -98,7 +98,7 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     assert "'our_tasks'" in answer.json()["detail"]
     assert "nothing_of_that_name" in answer.json()["detail"]
     assert site.run("version") == "new code"
-    assert site.worker.client.get("/health/ready").status_code == 200
+    assert_ready(site.worker)
     assert site.functions() == {"version", "wait_for", "another"}
 
     site.gate.touch()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patience import start_sleeping, until, until_status
+from tests.support.patience import assert_ready, start_sleeping, until, until_status
 from tests.support.processes import alive, executors, fork_server, slack_s
 from tests.support.worker_process import WorkerFailedError, WorkerProcess, worker
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
@@ -71,7 +71,7 @@ def test_a_second_worker_on_the_same_file_is_one_sentence(tmp_path: Path) -> Non
         assert failed.value.status == 2
         assert "in use by another worker" in failed.value.log.splitlines()[-1]
         assert "Traceback" not in failed.value.log
-        assert node.client.get("/health/ready").status_code == 200
+        assert_ready(node)
 
 
 @pytest.mark.parametrize(

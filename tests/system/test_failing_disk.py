@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.http_answers import assert_problem
-from tests.support.patience import until, until_status
+from tests.support.patience import assert_ready, until, until_status
 from tests.support.processes import eventually, slack_s
 from tests.support.traced_worker import needs_strace, traced_python
 from tests.support.worker_process import WorkerProcess, worker
@@ -69,7 +69,7 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
         assert node.record(runs)["status"] == "running", "its end is not on the disk yet"
         filler.unlink()
         eventually(lambda: _submit(node).is_success, WELL_WITHIN_S + slack_s(), "it takes tasks")
-        assert node.client.get("/health/ready").status_code == 200
+        assert_ready(node)
         assert node.record(runs, wait=60)["status"] == "completed"
         for task_id in accepted:
             assert node.record(task_id, wait=60)["status"] == "completed"

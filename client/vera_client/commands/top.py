@@ -46,7 +46,7 @@ def top(target: Target, *, once: bool, interval: float) -> None:
 
 
 def look(worker: Client) -> Glance:
-    """Ask the worker all that a frame shows."""
+    """Ask the worker for everything that a frame shows."""
     return Glance(
         worker.health(),
         worker.metrics(),

@@ -64,7 +64,7 @@ class Connection(TCPServer):
         self._on_idle = on_idle
         self._transport = writer.transport
         self._most_unsent = self._transport.get_write_buffer_limits()[1]
-        #: Set once the client has sent all that it will.
+        #: Set once the client has sent everything.
         self._at_end = asyncio.Event()
         self._reading: asyncio.Task[Any] | None = None
         self._lingering = False

@@ -68,5 +68,5 @@ class Room(Generic[Guest]):
                 yield guest
 
     def resting(self) -> list[Guest]:
-        """Return all that rest."""
+        """Return all idle connections."""
         return [guest for resting in self._resting.values() for guest in resting]

@@ -93,7 +93,7 @@ class Server:
         self._reaper = asyncio.create_task(self._reap())
 
     async def close(self, grace_s: float) -> None:
-        """Accept no more, let requests under way end within `grace_s`, then hang up on all."""
+        """Accept no more connections, let requests end within `grace_s`, then close the rest."""
         while self._sockets:
             sock = self._sockets.pop()
             self._loop.remove_reader(sock)

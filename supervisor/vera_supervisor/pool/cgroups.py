@@ -52,7 +52,7 @@ class Group:
                 (directory / "cgroup.procs").write_text(str(pid))
 
     def kill(self) -> bool:
-        """Kill all that is in it, at one moment; return whether the kernel offers that."""
+        """Kill everything in it at one moment; return whether the kernel offers that."""
         if self._unified is None:
             return False
         (self._unified / "cgroup.kill").write_text("1")
@@ -138,7 +138,7 @@ class Groups:
         return kind(limiting["memory"])
 
     def remove_stale(self) -> None:
-        """Kill and remove what supervisors that are no more have left."""
+        """Kill and remove what dead supervisors have left."""
         if self.homes.unified is not None:
             for path in _stale(self.homes.unified):
                 Group(path, {}, None).remove()

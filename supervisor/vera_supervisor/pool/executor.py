@@ -20,7 +20,7 @@ from vera_worker.tasks import Cause, Failure, Used
 
 log = logging.getLogger(__name__)
 
-#: While a task is near its limit, its stack is written down anew after so many seconds.
+#: While a task is near its limit, its stack is saved again after so many seconds.
 _NOTE_AGAIN_S: Final = 1.0
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
@@ -28,7 +28,7 @@ _files: Final = Machine()
 
 
 class Executor:
-    """A process, and all that connects us with it."""
+    """A process, and everything that connects us with it."""
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ class ForkServer(forkserver.ForkServer):
             process_tree.kill_tree(pid)
 
     def stop(self) -> None:
-        """End the server and all that it forked, even if it hangs; it is not started again."""
+        """End the server and everything it forked, even if it hangs; it is not started again."""
         with _starting:
             self._stopped = True
             pid = self.pid

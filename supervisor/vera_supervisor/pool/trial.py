@@ -52,7 +52,7 @@ class Candidate(NamedTuple):
 async def on_trial(
     settings: Settings, groups: Groups | None, outfits: Mapping[str, Outfit], within_s: float
 ) -> AsyncIterator[Candidate]:
-    """Load the task modules anew, and end all that was started for it if an error comes.
+    """Load the task modules anew; if anything fails, end what was started for it.
 
     They have to be loaded within `within_s` seconds, in the environment of each pool; no pool is
     warmed up for that. Raises UNFIT.

@@ -18,8 +18,8 @@ import msgspec
 
 from vera_supervisor.scheduling.waiting import Blocked
 
-#: Memory must fall by so many points below its limit before tasks start again.
-MEMORY_HYSTERESIS: Final = 5.0
+#: Memory must fall by this part of its limit below it before tasks start again.
+MEMORY_HYSTERESIS: Final = 0.05
 #: A share of the time spent waiting for memory, in percent, at which it runs short in any case.
 MAX_MEMORY_PRESSURE: Final = 20.0
 #: Looks in a row that must be good before the first task starts again.
@@ -90,7 +90,7 @@ class Admission:
         self.room -= 1.0
 
     def ended(self) -> None:
-        """A task that had started runs no more."""
+        """A task that had started has ended."""
         self._running -= 1
         self._ended += 1
 
@@ -120,7 +120,7 @@ class Admission:
         if most >= _WHOLE:
             return False
         if self.reason is Blocked.MEMORY and not self.open:
-            most -= MEMORY_HYSTERESIS
+            most *= 1.0 - MEMORY_HYSTERESIS
         return load.memory_percent > most or load.memory_pressure_percent > MAX_MEMORY_PRESSURE
 
     def _close(self, reason: Blocked) -> None:

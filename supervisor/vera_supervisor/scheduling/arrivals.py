@@ -133,7 +133,7 @@ class Arrivals(Attempts):
     def _refuse_dependents(
         self, task_id: str, refusal: Refusal, detail: str, field: str | None = None
     ) -> list[Effect]:
-        """Refuse all that were to be stored after a submission that came to nothing."""
+        """Refuse everything that was to be stored after a submission that came to nothing."""
         effects: list[Effect] = []
         dependencies, gone = self.waiting.dependencies, deque([task_id])
         while gone:

@@ -70,7 +70,7 @@ class Attempts(Lives):
         if slot is None or not slot.runs(event.task_id, event.attempt):
             return []
         self.live[event.task_id].peak_memory_mb = round(event.used_bytes / _MIB, 1)
-        return slot.exceed(now)
+        return slot.end_now(Cause.MEMORY, now)
 
     def _attempt_ended(self, event: ev.AttemptEnded, now: float) -> list[Effect]:
         slot = self.slots.get(event.slot_id)

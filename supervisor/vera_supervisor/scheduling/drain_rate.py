@@ -40,7 +40,7 @@ class DrainRate:
     def retry_after(self, now: float, *, stays: bool = True) -> int:
         """Return whole seconds until a place is free for one more who is sent away.
 
-        That place is taken, unless who asks does not mean to come back: not `stays`.
+        The place is promised, unless the client only asks: not `stays`.
         """
         rate = self.per_second(now)
         if rate <= 0:

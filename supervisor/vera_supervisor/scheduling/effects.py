@@ -44,7 +44,7 @@ class AddTask(_Effect, frozen=True):
 class StartAttempt(_Effect, frozen=True):
     """Store that an attempt begins; acknowledged by Saved where `acknowledge` asks for it.
 
-    What was spent before is said again: the store may have refused the RequeueTask that said it.
+    It repeats what was spent before: the store may have refused the RequeueTask that said so.
     """
 
     task_id: str

@@ -33,7 +33,7 @@ class Habit(msgspec.Struct):
 
     #: How many lasted long enough to be measured.
     attempts: int = 0
-    #: The most memory of late.
+    #: The most memory, of late.
     peak_memory_mb: float = 0.0
     #: Mean number of cores that they keep busy.
     cpu_cores: float = 0.0

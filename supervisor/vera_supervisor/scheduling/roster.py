@@ -230,7 +230,7 @@ class Roster:
         return effects
 
     def kill(self, slot: Slot, now: float) -> list[Effect]:
-        """The executor of `slot` shall be gone, whatever it does."""
+        """Have the executor of `slot` killed, whatever it is doing."""
         if slot.state is SlotState.IDLE:
             self.idle.remove(slot)
         return slot.kill(now)

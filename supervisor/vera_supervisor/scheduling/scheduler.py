@@ -35,7 +35,6 @@ from vera_supervisor.scheduling.effects import (
 )
 from vera_supervisor.scheduling.live_task import LiveTask
 from vera_supervisor.scheduling.policy import Policy
-from vera_supervisor.scheduling.slot import SlotState
 from vera_supervisor.scheduling.waiting import Blocked, Outlook
 from vera_worker.lifecycle import CANCEL, QUEUED, RUNNING
 from vera_worker.tasks import Cause
@@ -140,9 +139,8 @@ class Scheduler(Arrivals):
         self.draining = self.stopping = True
         effects: list[Effect] = []
         for slot in self.slots:
-            if slot.state is SlotState.BUSY:
-                slot.stop(Cause.INTERRUPTED, now, self.policy.limits)
-            effects += self.pools.roster_of(slot).kill(slot, now)
+            dump = slot.end_now(Cause.INTERRUPTED, now)
+            effects += dump or self.pools.roster_of(slot).kill(slot, now)
         return effects
 
     # What the store says.

@@ -22,8 +22,8 @@ from vera_worker.tasks import DEFAULT_POOL, Cause
 
 #: The stack is dumped so long before the kill; faulthandler needs a few milliseconds.
 DUMP_LEAD_S: Final = 0.2
-#: A task over its memory limit has only so long to dump its stack.
-MEMORY_DUMP_LEAD_S: Final = 0.1
+#: The same where there is no time to lose: over a memory limit, or when the worker stops.
+SHORT_DUMP_LEAD_S: Final = 0.1
 #: An idle executor answers its self-check within this, or it is killed.
 ANSWER_S: Final = 5.0
 #: A retiring executor leaves within this, or it is killed.
@@ -171,15 +171,15 @@ class Slot:
         self._until(now + max(0.0, limits.kill_grace_s - DUMP_LEAD_S))
         return [Stop(self.slot_id)]
 
-    def exceed(self, now: float) -> list[Effect]:
-        """Its task uses too much memory: it is ended at once, without being asked first."""
+    def end_now(self, why: Cause, now: float) -> list[Effect]:
+        """Its task, if it has one, is ended without being asked first; the first reason counts."""
         if self.state is BUSY:
             self.state = STOPPING
-            self.why = Cause.MEMORY
-        elif self.dumped:
+            self.why = why
+        elif self.state is not STOPPING or self.dumped:
             return []
         self.dumped = True
-        self._until(now + MEMORY_DUMP_LEAD_S)
+        self._until(now + SHORT_DUMP_LEAD_S)
         return [DumpStack(self.slot_id)]
 
     def retire(self, now: float) -> None:
@@ -189,7 +189,7 @@ class Slot:
         self._until(now + RETIRE_S)
 
     def kill(self, now: float) -> list[Effect]:
-        """It shall be gone, now."""
+        """It is to be killed, now."""
         if self.state is KILLING:
             return []
         self.state = KILLING

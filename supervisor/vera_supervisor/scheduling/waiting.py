@@ -197,7 +197,7 @@ class Waiting:
                 self.enqueue(live, now)
 
     def leave(self, live: LiveTask) -> None:
-        """Let a task, wherever it waits, wait no more."""
+        """Take a task out, wherever it waits."""
         task = live.task
         if live.key is not None:
             self.line_of(task.function).remove(live, self._group(live))

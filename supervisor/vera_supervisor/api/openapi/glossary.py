@@ -97,7 +97,7 @@ _WORKER: Final = {
     "idempotent": "Whether it may be started again after a worker was lost.",
     "usage": "What its attempts have used so far; null until one has lasted 20 ms.",
     "Habit.attempts": "How many attempts were measured.",
-    "Habit.peak_memory_mb": "The most memory that one of them had of late, in MiB.",
+    "Habit.peak_memory_mb": "The most memory that one of them had recently, in MiB.",
     "Habit.cpu_cores": "How many cores they keep busy, on average.",
     "Habit.duration_s": "Seconds that they take, on average.",
     "max_concurrency": "Attempts that may run at once.",
