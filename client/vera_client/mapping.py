@@ -58,8 +58,7 @@ async def in_order(
             async for some in items:
                 done = 0
                 while done < len(some):
-                    count = min(await window.room(), len(some) - done)
-                    window.enter(count)
+                    count = await window.enter(len(some) - done)
                     group.start_soon(do, taken + done, some[done : done + count])
                     done += count
                 taken += done
@@ -80,17 +79,15 @@ class _Window(Generic[R]):
         self._done: dict[int, R] = {}
         self._following = 0
 
-    async def room(self) -> int:
-        """Wait for room, and return for how many items there is some now."""
+    async def enter(self, ready: int) -> int:
+        """Wait for room, and return how many of the items that are ready have it now."""
         await self._room_for(1)
-        together = self._together()
+        together = min(ready, self._together())
         with anyio.move_on_after(_QUICK_S):
             await self._room_for(together)
-        return min(together, self._free)
-
-    def enter(self, count: int) -> None:
-        """So many items are under way from now on."""
+        count = min(together, self._free)
         self._free -= count
+        return count
 
     def _together(self) -> int:
         """Return how many items go together, as fast as they are done."""

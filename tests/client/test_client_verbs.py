@@ -113,6 +113,19 @@ def test_wrong_usage_is_exit_2(run: Run, nobody: str, words: list[str]) -> None:
     assert "Error: " in result.stderr
 
 
+@pytest.mark.parametrize("words", [["submit", "add", "--wait"], ["status", "t-1"]])
+def test_an_interrupt_is_not_a_task_that_failed(
+    run: Run, nobody: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vera_client.transport.request_of", interrupt)
+    result = run(nobody, *words, stdin="1\n")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "Error: interrupted; what was submitted goes on."
+
+
 def test_submit_prints_the_id(run: Run, fake: FakeWorker) -> None:
     fake.on("POST /task/submit", Reply(record("queued", position=3), 202))
     words = ["submit", "add", "-5", "fast", '{"a": [1]}', "-k", "mode=slow", "-k", "n=-1"]

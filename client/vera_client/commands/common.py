@@ -51,6 +51,8 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     REFUSED = 4
+    #: By Ctrl-C: what shells say of SIGINT.
+    INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ class ClientCommand(click.Command):
             return super().invoke(ctx)
         except ClientError as error:
             give_up(sentence(error), exit_code(error))
+        except KeyboardInterrupt:  # click would end with 1, as when a task failed
+            click.echo(err=True)
+            give_up("interrupted; what was submitted goes on.", Exit.INTERRUPTED)
 
 
 def on_worker(verb: Callable[..., None]) -> Callable[..., None]:

@@ -29,6 +29,7 @@ from vera_supervisor.scheduling.events import (
     ExecutorReady,
     MemoryExceeded,
 )
+from vera_supervisor.scheduling.slot import VANISH_S
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import ANSWER_RECEIVED, TASK_SENT, reach
@@ -36,6 +37,8 @@ from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
 
+#: What is known of a killed executor that is still there is told after this, in time.
+_LAST_WORD_S: Final = VANISH_S * 2 / 3
 #: An executor that closed its link but lives is killed after this.
 _UNLINKED_S: Final = 0.2
 #: Executors of a pool that are forked at once: a start may hang for long, and takes a thread of
@@ -159,6 +162,19 @@ class Pool:
         elif executor.running:
             executor.look()
             self._do(_in_thread(executor.launcher.kill, executor.pid))
+            loop = asyncio.get_running_loop()
+            loop.call_later(_LAST_WORD_S, self._say_what_is_known, slot_id, executor)
+
+    def _say_what_is_known(self, slot_id: int, executor: Executor) -> None:
+        """If the process is still there, with a large tree or for ever, do not wait for its end.
+
+        The scheduler is about to give it up, and knows nothing of what happened there.
+        """
+        if executor.running:
+            message, killed = "the executor was killed but does not vanish", signal.SIGKILL.name
+            output, stack = executor.output.peek(), executor.stack()
+            lost = ExecutorLost(slot_id, message, None, killed, output, stack, None, executor.used)
+            self._post(lost)
 
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""

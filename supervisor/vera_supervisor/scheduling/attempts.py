@@ -44,7 +44,7 @@ class Attempts(Lives):
         if slot is not None and slot.state is SlotState.STARTING:
             pool = self.pools.by_name[slot.pool]
             pool.roster.rest(slot, now)
-            pool.line.await_unused(awaited=False)
+            pool.line.unused_came()
         return []
 
     def _executor_answered(self, event: ev.ExecutorAnswered, now: float) -> list[Effect]:

@@ -77,10 +77,16 @@ class Line:
         if len(self._clients) > 1:
             self.review()
 
-    def await_unused(self, *, awaited: bool) -> None:
-        """Have the choosy ones wait for an unused executor; or one has come."""
-        if awaited != self.unused_awaited:
-            self.unused_awaited = awaited
+    def await_unused(self) -> None:
+        """Have the choosy ones wait until an unused executor has come."""
+        if not self.unused_awaited:
+            self.unused_awaited = True
+            self.review()
+
+    def unused_came(self) -> None:
+        """An unused executor has come: the choosy ones need not wait for one any more."""
+        if self.unused_awaited:
+            self.unused_awaited = False
             self.review()
 
     @property

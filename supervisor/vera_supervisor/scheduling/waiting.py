@@ -145,7 +145,7 @@ class Waiting:
     def await_unused(self, live: LiveTask) -> None:
         """Take in a task that needs an unused executor, and have all like it wait for one."""
         self.put_back(live)
-        self.line_of(live.task.function).await_unused(awaited=True)
+        self.line_of(live.task.function).await_unused()
 
     def offer(self, capacity: Capacity) -> None:
         """Let tasks reserve so much from now on."""
