@@ -29,7 +29,8 @@ lint: $(READY)
 unit: $(READY)
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(SHARED)
-	-$(BIN)/coverage combine --quiet  # processes killed by tests leave torn files: those are skipped
+	$(BIN)/python -m tests.support.torn_coverage
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 test-all: $(READY)  ## the tests on every interpreter that this machine has

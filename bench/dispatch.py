@@ -30,14 +30,15 @@ from vera_supervisor import config as configuration
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.events import Submitted
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.parts import code_on_trial, policy
+from vera_supervisor.scheduling.events import Submitted
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_supervisor.store.memory import MemoryStore
-from vera_supervisor.supervisor import code_on_trial, executors, policy
+from vera_supervisor.supervisor import executors
 from vera_worker.tasks import Priority, Record, Task
 
 EXECUTORS: Final = 2

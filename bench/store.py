@@ -21,7 +21,7 @@ import uvloop
 
 from bench.report import Report, run
 from bench.yardsticks import DISK, sqlite_commits
-from vera_supervisor.effects import AddTask, FinishTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, StartAttempt
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Query, Store, StoreFault
 from vera_supervisor.store.sqlite.store import SqliteStore

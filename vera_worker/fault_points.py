@@ -12,7 +12,7 @@ from typing import Final
 
 VARIABLE: Final = "VERA_FAULT_POINT"
 
-#: For other threads, to do before the kill what they should have waited with.
+#: Gives other threads the time to do, before the kill, what they should not do yet.
 _MOMENT_S: Final = 0.05
 
 

@@ -2,9 +2,10 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, TypeVar, overload
+from itertools import pairwise
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,7 @@ from vera_worker.tasks import Isolation, Priority
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__vera_task__"
+_Bytes: TypeAlias = Annotated[int, Meta(ge=2**20)]
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -23,7 +25,9 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds that one attempt may take.
     timeout: Annotated[float, Meta(gt=0)] | None = None
     #: Bytes that one attempt may use.
-    memory: Annotated[int, Meta(ge=2**20)] | None = None
+    memory: _Bytes | None = None
+    #: The same in steps, each above the one before: one that needs more is tried with the next.
+    memory_tiers: Annotated[tuple[_Bytes, ...], Meta(min_length=1)] | None = None
     max_retries: Annotated[int, Meta(ge=0, le=1000)] | None = None
     #: Seconds before the first retry.
     retry_delay: Annotated[float, Meta(ge=0)] | None = None
@@ -69,6 +73,7 @@ def task(
     name: str | None = None,
     timeout: float | None = None,
     memory: int | None = None,
+    memory_tiers: Sequence[int] | None = None,
     max_retries: int | None = None,
     retry_delay: float | None = None,
     priority: str | None = None,
@@ -81,10 +86,11 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Mark a function of a task module as callable by clients, with limits of its own.
 
     Public functions of a task module need no mark. With it, a function may carry another name,
-    be private or imported, and say its `timeout` (seconds), `memory` (bytes), `max_retries`,
-    `retry_delay` (seconds), `priority`, `max_concurrency`, `isolation`, whether it may use the
-    `network` when it is sandboxed, and whether it is `idempotent`. The function itself is returned,
-    so it can be called as before. Raises ValueError where an option is not what it may be.
+    be private or imported, and say its `timeout` (seconds), `memory` (bytes) or `memory_tiers`,
+    `max_retries`, `retry_delay` (seconds), `priority`, `max_concurrency`, `isolation`, whether it
+    may use the `network` when it is sandboxed, and whether it is `idempotent`. The function itself
+    is returned, so it can be called as before. Raises ValueError where an option is not what it may
+    be.
     """
     chosen = _chosen(options)
 
@@ -101,10 +107,16 @@ def _chosen(options: dict[str, Any]) -> TaskOptions:
         hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(_OPTIONS)}"
         raise ValueError(f"@task has no option {name!r}; {hint}")
     try:
-        return msgspec.convert(options, TaskOptions)
+        chosen = msgspec.convert(options, TaskOptions)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$.")
         raise ValueError(f"@task({path.rstrip('`')}): {message}") from None
+    tiers = chosen.memory_tiers or ()
+    if tiers and chosen.memory is not None:
+        raise ValueError("@task(memory): give memory or memory_tiers, not both")
+    if any(higher <= lower for lower, higher in pairwise(tiers)):
+        raise ValueError("@task(memory_tiers): each must be above the one before")
+    return chosen
 
 
 def options_of(function: Callable[..., Any]) -> TaskOptions | None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
-#: How gladly the kernel may take the supervisor when memory runs out, from -1000 to 1000.
+#: How readily the kernel kills the supervisor when memory runs out, from -1000 to 1000.
 OOM_SCORE: Final = -500
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -52,7 +52,7 @@ def keep_private() -> None:
 
 
 def outlive_others() -> None:
-    """Have the kernel take nearly all others first when memory runs out; only root may ask."""
+    """Have the kernel kill nearly all others first when memory runs out; only root may ask."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
         file.write(str(OOM_SCORE))
 
@@ -98,13 +98,13 @@ def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> int:
     Returns how many processes were killed.
     """
     known: dict[int, None] = {}
-    # A fork that was under way when SIGSTOP came is completed in spite of it; SIGKILL undoes it.
+    # A fork that was under way when SIGSTOP came still completes; the round of SIGKILL finds it.
     for number in (signal.SIGSTOP, signal.SIGKILL):
         quiet_looks = 0
         while quiet_looks < _QUIET_LOOKS:
             quiet_looks += 1
-            # From below upwards, for that is how orphans move: what is no child any more of a
-            # process just looked at is found among the children of one that is still to come.
+            # From the bottom up, because that is how orphans move: one that has just left the
+            # children of a process turns up among those of a process that is still to come.
             for parent in [*reversed(known), pid]:
                 if not _reach_below(parent, number, known, spare if parent == pid else ()):
                     quiet_looks = 0

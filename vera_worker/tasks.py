@@ -35,7 +35,7 @@ class Isolation(StrEnum):
 
 
 class Sandbox(msgspec.Struct, frozen=True):
-    """How an attempt is confined, beyond what holds for all that are sandboxed."""
+    """How a sandboxed attempt is confined, beyond what holds for all of them."""
 
     #: Whether it may use the network.
     network: bool = True
@@ -90,10 +90,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     max_retries: int = 0
     #: Seconds before the first retry; doubled for each further one.
     retry_delay_s: float = 1.0
-    #: Not to be started before, and not after; seconds since the epoch.
+    #: Its earliest and its latest start, seconds since the epoch.
     run_at: float | None = None
     expires_at: float | None = None
-    #: Ids of older tasks that must have ended before it starts, and what if one does not complete.
+    #: Ids of older tasks that must end before it starts, and what to do if one does not complete.
     depends_on: tuple[str, ...] = ()
     on_dependency_failure: OnDependencyFailure = OnDependencyFailure.FAIL
     requirements: Requirements | None = None
@@ -134,7 +134,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     retries: int = 0
     crashes: int = 0
-    #: How many of its function's steps of memory were not enough.
+    #: How many of its function's memory tiers were not enough.
     memory_tiers: int = 0
 
 

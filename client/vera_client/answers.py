@@ -35,6 +35,7 @@ class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
     request_id: str = ""
+    field: str | None = None
     retry_after: int = 1
 
 
@@ -113,6 +114,7 @@ def _problem(answer: Answer) -> ApiProblem:
         problem.detail or problem.title or f"the worker answered with HTTP {answer.status}",
         kind=problem.type,
         request_id=problem.request_id,
+        field=problem.field,
     )
     if isinstance(raised, Refused):
         raised.retry_after = _seconds(answer.headers.get("retry-after", ""))

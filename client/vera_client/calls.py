@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 #: Submissions that go in one request: small enough to be sent whole before an answer is read.
-_BATCH_LINES: Final = 500
-_BATCH_BYTES: Final = 512 * 1024
+BATCH_LINES: Final = 500
+BATCH_BYTES: Final = 512 * 1024
 #: Seconds that a reload is waited for: it imports all task modules.
 _RELOAD_S: Final = 600.0
 
@@ -87,7 +87,7 @@ class Call(Generic[T]):
     held_s: float | None = 0.0
     #: Statuses that are answers as well, not problems.
     also: AbstractSet[int] = frozenset()
-    #: Whether sending it a second time does no more than sending it once.
+    #: Whether sending it twice has the same effect as sending it once.
     repeatable: bool = True
 
     def once(self) -> "Call[T]":
@@ -108,8 +108,8 @@ def batches(function: str, args: Iterable[Sequence[Any]], options: Options) -> I
     lines: list[bytes] = []
     size = 0
     for each in args:
-        line = msgspec.json.encode(_described(function, each, None, options)) + b"\n"
-        if lines and (len(lines) == _BATCH_LINES or size + len(line) > _BATCH_BYTES):
+        line = submission(function, each, None, options) + b"\n"
+        if lines and (len(lines) == BATCH_LINES or size + len(line) > BATCH_BYTES):
             yield b"".join(lines)
             lines, size = [], 0
         lines.append(line)
@@ -118,8 +118,13 @@ def batches(function: str, args: Iterable[Sequence[Any]], options: Options) -> I
         yield b"".join(lines)
 
 
-def batch(lines: bytes, wait: float | None = None) -> Call[list[Outcome]]:
-    """Submit one of `batches`; each task is accepted or refused alone."""
+def batch(
+    lines: bytes, wait: float | None = None, *, held_s: float | None = None
+) -> Call[list[Outcome]]:
+    """Submit one of `batches`; each task is accepted or refused alone.
+
+    A full queue is waited for, without `held_s` as long as it takes.
+    """
     return Call(
         method="POST",
         path="/tasks",
@@ -127,17 +132,17 @@ def batch(lines: bytes, wait: float | None = None) -> Call[list[Outcome]]:
         query=_held(wait),
         body=lines,
         media_type="application/x-ndjson",
-        held_s=None,  # a full queue is waited for
+        held_s=held_s,
     )
 
 
-def _described(
+def submission(
     function: str, args: Sequence[Any], kwargs: Mapping[str, Any] | None, options: Options
-) -> dict[str, Any]:
+) -> bytes:
     """Return a submission; with an id made here, so that a lost answer can be asked for again."""
     said = {name: value for name, value in options.items() if value is not None}
     payload = {"function": function, "args": args, "kwargs": kwargs or {}}
-    return {"task_id": new_id(time()), "payload": payload} | said
+    return msgspec.json.encode({"task_id": new_id(time()), "payload": payload} | said)
 
 
 def retry(task_id: str) -> Call[TaskRecord]:
@@ -176,13 +181,17 @@ def submit(
     wait: float | None = None,
 ) -> Call[TaskRecord]:
     """Submit a task."""
-    body = _described(function, args, kwargs, options)
+    return submit_as(submission(function, args, kwargs, options), wait)
+
+
+def submit_as(body: bytes, wait: float | None = None) -> Call[TaskRecord]:
+    """Submit a task as `submission` has it."""
     return Call(
         method="POST",
         path="/task/submit",
         read=_record,
         query=_held(wait),
-        body=msgspec.json.encode(body),
+        body=body,
         held_s=wait or 0.0,
     )
 

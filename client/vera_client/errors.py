@@ -26,10 +26,20 @@ class StrangeAnswer(ClientError):
 class ApiProblem(ClientError):
     """The worker said no; its `detail` says why and what to do."""
 
-    def __init__(self, status: int, detail: str, *, kind: str = "", request_id: str = "") -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        kind: str = "",
+        request_id: str = "",
+        field: str | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        #: The field of the request that is at fault, where one is.
+        self.field = field
         #: The problem's `type`.
         self.kind = kind
         #: What to look for in the worker's log.

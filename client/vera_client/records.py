@@ -87,6 +87,8 @@ class Function(msgspec.Struct, kw_only=True):
     #: The pool of executors that it runs in.
     pool: str = DEFAULT_POOL
     limits: dict[str, Any] = {}
+    #: False: never started a second time, even when its worker was lost.
+    idempotent: bool = True
 
 
 class Functions(msgspec.Struct):

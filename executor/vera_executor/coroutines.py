@@ -1,10 +1,16 @@
-"""Runs an `async def` task; the one place of the child that knows asyncio, imported on demand."""
+"""What an `async def` function comes to; the one place of the child that knows asyncio."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import inspect
+from typing import Any, Final
+
+#: Modules whose frames lead to those of a coroutine.
+FRAMES: Final = (__name__, "asyncio.runners", "asyncio.base_events")
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run `coroutine` to its end in a loop of its own and return what it returns."""
-    return asyncio.run(coroutine)
+def finish(value: Any) -> Any:
+    """Return `value` as it is, unless it is a coroutine: run that, in a loop of its own."""
+    if not inspect.iscoroutine(value):
+        return value
+    import asyncio  # noqa: PLC0415 - most executors never need it, and it takes its time to load
+
+    return asyncio.run(value)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from vera_worker import current_task, progress
 from vera_worker.errors import NoCurrentTask
 
-#: A sleeping task looks so often whether it should end.
+#: Seconds between two looks of a sleeping task whether it should end.
 _NAP_S: Final = 0.05
 _READ_BYTES: Final = 1024 * 1024
 

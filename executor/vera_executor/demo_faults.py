@@ -38,7 +38,7 @@ def hang_in_c() -> None:
 
 
 def hang_holding_gil() -> None:
-    """Sleep in C for ever and hold the interpreter lock, so that no other thread turns over."""
+    """Sleep in C for ever and hold the interpreter lock, so that no other thread can run."""
     end = time.monotonic() + FOREVER_S
     while (left := end - time.monotonic()) > 0:  # every signal ends a sleep in C
         ctypes.PyDLL(None).sleep(int(left) + 1)
@@ -63,7 +63,7 @@ def busy_loop() -> None:
 
 
 def return_late(seconds: float) -> str:
-    """Ignore every wish to stop, then return."""
+    """Ignore every request to stop, then return."""
     time.sleep(min(seconds, FOREVER_S))
     return "late"
 
@@ -146,7 +146,7 @@ def spawn_daemon(seconds: float) -> int:
 
 
 def spawn_tree(depth: int = 1, width: int = 1, hang: bool = True) -> list[int]:
-    """Start all that is hard to kill, print the pids, then hang or return them.
+    """Start processes of all kinds that are hard to kill, print their pids; hang, or return them.
 
     At each level: a subprocess, a daemon, a child that ignores SIGTERM; on top of them a thread.
     """
@@ -265,12 +265,12 @@ def change_surroundings() -> None:
 
 
 def close_all_fds() -> None:
-    """Close every descriptor, the link to the supervisor too, and go on as if nothing was."""
+    """Close every descriptor, the link to the supervisor too, and go on as if nothing happened."""
     os.closerange(0, 4096)
 
 
 def garbage_frame() -> None:
-    """Write what is no frame to the link."""
+    """Write something that is not a frame to the link."""
     for fd in _link_fds():
         os.write(fd, b"GET / HTTP/1.1\r\nHost: nowhere\r\n\r\n")
 
@@ -302,7 +302,7 @@ def _link_fds() -> list[int]:
 
 
 def unserialisable() -> object:
-    """Return what JSON has no words for."""
+    """Return something that JSON cannot express."""
     return object()
 
 
@@ -327,7 +327,7 @@ class _Deadly(Exception):
 
 
 def raise_bad_str(deadly: bool = False) -> NoReturn:
-    """Raise an exception whose message cannot be had; a deadly one exits when it is asked."""
+    """Raise an exception whose message cannot be read; a deadly one exits when asked for it."""
     raise _Deadly if deadly else _Mute
 
 

@@ -9,7 +9,6 @@ way out it kills every executor and all that they started. It runs no task, so n
 
 import atexit
 import importlib
-import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -18,38 +17,41 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from vera_executor import obituary
+from vera_executor.parent import PID
 from vera_worker import process_tree
 
 #: Names of the modules to import here, comma-separated; the launcher sets it for the server alone.
 PRELOAD_VARIABLE: Final = "_VERA_PRELOAD"
-#: Where they are looked for, as in PYTHONPATH. multiprocessing tells a server before Python 3.12
-#: nothing of that, and each executor would import for itself what is on the disk by then.
+#: Where to look for them, as in PYTHONPATH. Before Python 3.12 multiprocessing does not tell its
+#: server, and each executor would import for itself whatever is on disk by then.
 PATH_VARIABLE: Final = "_VERA_PATH"
-#: The file that says which of them is being imported, should that never end, or end this process.
+#: The file that names the module being imported, in case that never ends, or ends this process.
 PROGRESS_VARIABLE: Final = "_VERA_PROGRESS"
+#: The directory for obituaries of executors, if there is one.
+OBITUARIES_VARIABLE: Final = "_VERA_OBITUARIES"
 
 #: Seconds between two looks whether the supervisor is still there, while modules are imported.
 _ASK_S: Final = 0.2
 #: Seconds that the exit functions of task modules may take.
 _LEAVE_S: Final = 1
 
-#: The fork server's pid, known to every executor that it forks.
-PID: Final = os.getpid()
-
 
 def _install() -> None:
     process_tree.become_subreaper()
-    # Those of `atexit` come only after all threads have ended, which those of task modules may not.
+    if OBITUARIES_VARIABLE in os.environ:
+        obituary.write_from_now_on(os.environ.pop(OBITUARIES_VARIABLE))
+    # Functions of `atexit` run only after all threads have ended: those of task modules may never.
     threading._register_atexit(_leave)  # type: ignore[attr-defined] # noqa: SLF001
-    # Orphans of dead executors become our children and are reaped as "unexpected": they are not.
+    # Orphans of dead executors become our children; that they are reaped here is no surprise.
     warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
     path = os.environ.pop(PATH_VARIABLE, None)
     if path is not None:
         sys.path[:] = path.split(os.pathsep)
     progress = Path(os.environ.pop(PROGRESS_VARIABLE, os.devnull))
-    importlib.import_module("vera_executor.main")  # or each executor would take 20 ms for that
+    importlib.import_module("vera_executor.main")  # else each executor would spend 20 ms on it
     with _watch_over_the_supervisor():
         for module in filter(None, os.environ.pop(PRELOAD_VARIABLE).split(",")):
             progress.write_text(module, encoding="utf-8")
@@ -61,9 +63,9 @@ def _install() -> None:
 
 @contextmanager
 def _watch_over_the_supervisor() -> Iterator[None]:
-    """While modules are imported, and nobody reads the pipe, ask whether the supervisor is there.
+    """Leave if the supervisor dies while modules are imported, when nobody reads the pipe.
 
-    The thread that asks has ended before the first fork.
+    The thread that watches has ended before the first fork.
     """
     supervisor, done = os.getppid(), threading.Event()
 
@@ -92,41 +94,6 @@ def _leave() -> None:
     signal.alarm(_LEAVE_S)
     atexit._run_exitfuncs()  # noqa: SLF001 - the interpreter would wait for threads first
     os._exit(0)
-
-
-def leave_to_the_server() -> None:
-    """In an executor: let the server see the supervisor's death, and die with the server.
-
-    The server reads the supervisor's death as end-of-file of a pipe of which multiprocessing hands
-    every child the write end; kept open, each busy executor would keep the server alive.
-    """
-    _let_go()
-    process_tree.die_with_parent()
-    if os.getppid() != PID:
-        os._exit(0)
-
-
-def forget_own_server() -> None:
-    """In an executor: let the next task that uses multiprocessing start a fork server of its own.
-
-    That of the last task was killed with all else that it left; multiprocessing would wait for it
-    in vain and fail.
-    """
-    server = _server()
-    if server._forkserver_pid is not None:  # noqa: SLF001
-        _let_go()
-        server._forkserver_pid = server._forkserver_address = None  # noqa: SLF001
-
-
-def _let_go() -> None:
-    server = _server()
-    if server._forkserver_alive_fd is not None:  # noqa: SLF001
-        os.close(server._forkserver_alive_fd)  # noqa: SLF001
-        server._forkserver_alive_fd = None  # noqa: SLF001
-
-
-def _server() -> Any:
-    return multiprocessing.forkserver._forkserver  # noqa: SLF001 - there is no public way to it
 
 
 if PRELOAD_VARIABLE in os.environ:

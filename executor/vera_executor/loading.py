@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vera_executor import telling
+from vera_executor import error_text
 from vera_worker.errors import ModuleLoadError
 from vera_worker.handlers import FunctionInfo, describe, options_of
 
-#: Modules whose frames lead to those of the module that is imported, or come of its `@task`.
+#: Modules whose frames lead to the module that is imported, or belong to its `@task`.
 _OUR_FRAMES: Final = frozenset(
     {
         __name__,
@@ -57,11 +57,11 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except BaseException as error:  # a module that calls sys.exit() is at fault as well
-        reason = f"{type(error).__name__}: {telling.message(error)}"
-        where = telling.place(error, _OUR_FRAMES)
+        reason = error_text.summary(error)
+        where = error_text.place(error, _OUR_FRAMES)
         if where:
             reason += f" ({where})"
-        raise ModuleLoadError(name, reason, telling.traceback(error, _OUR_FRAMES)) from error
+        raise ModuleLoadError(name, reason, error_text.traceback(error, _OUR_FRAMES)) from error
 
 
 def _offered(module: ModuleType) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -82,7 +82,7 @@ def _describe(function: Callable[..., Any], name: str, module: str) -> FunctionI
     try:
         info = describe(function)
     except Exception as error:  # the module's own code answers when its defaults are printed
-        reason = f"{function.__qualname__}: {telling.message(error)}"
+        reason = f"{function.__qualname__}: {error_text.message(error)}"
         raise ModuleLoadError(module, reason) from error
     # Its own __name__ may be "<lambda>", or that of the wrapper which a decorator put around it.
     return info if info.options.name else msgspec.structs.replace(info, name=name)

@@ -3,46 +3,36 @@
 import faulthandler
 import gc
 import os
-import select
 import signal
 import socket
-import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NoReturn, Protocol
 
 import msgspec
 
-from vera_executor import fork_server, loading, sandbox, stack_taker, warming
+from vera_executor import loading, parent, sandbox, stack_taker, warming
+from vera_executor.channel import Channel, leave
 from vera_executor.memory_bound import memory_bound
 from vera_executor.meter import Meter
 from vera_executor.outcome import attempt
 from vera_executor.streams import Streams
 from vera_executor.surroundings import Surroundings
 from vera_worker import context, process_tree, wire
-from vera_worker.errors import FrameError, ModuleLoadError, SandboxUnavailable, WarmUpFailed
+from vera_worker.errors import ModuleLoadError, SandboxUnavailable, WarmUpFailed
 from vera_worker.fault_points import TASK_RAN, TASK_RECEIVED, reach
-from vera_worker.framing import FrameReader
 from vera_worker.tasks import Cause
 
 #: Dumps the stacks of all threads; a real-time signal, which no library uses by habit.
 STACK_SIGNAL: Final = signal.SIGRTMIN + 7
 
-#: In the environment of all that a task starts with exec: whose process is this?
+#: Tells every program that a task starts which task it belongs to.
 TASK_VARIABLE: Final = "VERA_TASK_ID"
 
-#: How gladly the kernel may take an executor when memory runs out, from 0 to 1000.
+#: How readily the kernel kills an executor when memory runs out, from 0 to 1000.
 OOM_SCORE: Final = 500
 
-#: After an answer the next task is often on its way: to look for it awhile, yielding the processor
-#: to whoever wants it, is cheaper for both sides than to fall asleep and be woken.
-_LOOK_OUT_S: Final = 60e-6
-#: Where that was in vain, as on a busy machine, so many tasks are waited for asleep before it is
-#: tried again.
-_SLEEPS: Final = 8
 _STANDARD_FDS: Final = (0, 1, 2)
-_RECEIVE_BYTES: Final = 64 * 1024  # more would be mapped and unmapped by malloc every time
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sandboxes: str | None = None
     #: Variables that are set before the modules are loaded.
     environment: Mapping[str, str] = {}
-    #: Functions by which pools warm up: all that there are, and the one that is called here.
+    #: The warm-up functions of all pools, and the one that this executor calls.
     warm_ups: tuple[str, ...] = ()
     warm_up: str | None = None
 
@@ -74,7 +64,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
 
     `output` takes what tasks print, `stack` the stacks that are dumped before a kill.
     """
-    fork_server.leave_to_the_server()
+    parent.leave_to_the_server()
     os.setsid()  # out of reach of the terminal's Ctrl-C: the supervisor decides who stops
     process_tree.become_subreaper()
     _offer_to_the_oom_killer()
@@ -96,7 +86,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
         channel.send(wire.WarmUpFailed(error.function, error.reason, error.traceback))
         leave()
     streams.restore()
-    gc.freeze()  # what is loaded stays: no collection need look at it
+    gc.freeze()  # what is loaded stays: the collector need not look at it
     os.register_at_fork(after_in_child=channel.after_fork)
     executor = Executor(channel, handlers, streams, settings)
     channel.send(wire.Ready(os.getpid(), tuple(h.info for h in handlers.values())))
@@ -107,7 +97,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
 def _load(settings: Settings) -> dict[str, loading.Handler]:
     os.environ.update(settings.environment)
     handlers = loading.load(settings.modules)
-    for name in settings.warm_ups:  # those of other pools too: one that is not there is told early
+    for name in settings.warm_ups:  # those of other pools too: a missing one is reported early
         warming.find(name)
     if settings.warm_up is not None:
         warming.warm_up(settings.warm_up)
@@ -115,7 +105,7 @@ def _load(settings: Settings) -> dict[str, loading.Handler]:
 
 
 def _offer_to_the_oom_killer() -> None:
-    """Where the machine runs out of memory, this process goes before those that it runs beside."""
+    """When the machine runs out of memory, have the kernel kill this process before its peers."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
         if int(file.read()) < OOM_SCORE:
             file.write(str(OOM_SCORE))
@@ -133,74 +123,10 @@ def _give_way(increment: int) -> None:
 
 
 def _keep_from_subprocesses() -> None:
-    """Close all but the standard streams on exec: what the fork server handed over would stay."""
+    """Have subprocesses inherit the standard streams only, not what the fork server handed over."""
     for fd in map(int, os.listdir("/proc/self/fd")):
         with suppress(OSError):  # that of the listing itself
             os.set_inheritable(fd, fd in _STANDARD_FDS)
-
-
-class Channel:
-    """The child's blocking end of the link."""
-
-    def __init__(self, link: socket.socket, max_payload_bytes: int) -> None:
-        link.settimeout(None)  # a task module may have set another default for new sockets
-        self._link = link
-        self._frames = FrameReader(max_payload_bytes)
-        self._received: deque[wire.ToExecutor] = deque()
-        self._readable = select.poll()
-        self._readable.register(link, select.POLLIN)
-        #: How many more messages are to be waited for asleep.
-        self._sleeps = 0
-
-    def send(self, message: wire.FromExecutor) -> None:
-        """Send `message` whole; where the link is gone, so is the reason to live."""
-        try:
-            self._link.sendall(wire.pack(message))
-        except OSError:
-            leave()
-
-    def receive(self) -> wire.ToExecutor:
-        """Return the next message, waiting for it."""
-        received = self._received
-        if not received:
-            self._look_out()
-        while not received:
-            self._take(0)
-        return received.popleft()
-
-    def stop_received(self) -> bool:
-        """Return whether the supervisor has asked the running task to stop; does not wait."""
-        with suppress(BlockingIOError):
-            self._take(socket.MSG_DONTWAIT)
-        return any(isinstance(message, wire.Stop) for message in self._received)
-
-    def after_fork(self) -> None:
-        """Let go of the link in a process that a task forked: two would speak at once."""
-        context.after_fork()
-        self._link.close()
-
-    def _look_out(self) -> None:
-        """Wait awhile for something to come, if that was worth it of late."""
-        if self._sleeps:
-            self._sleeps -= 1
-            return
-        readable, until = self._readable.poll, time.monotonic() + _LOOK_OUT_S
-        while not readable(0):
-            if time.monotonic() >= until:
-                self._sleeps = _SLEEPS
-                return
-            os.sched_yield()
-
-    def _take(self, flags: int) -> None:
-        try:
-            data = self._link.recv(_RECEIVE_BYTES, flags)
-            if not data:
-                leave()
-            self._received.extend(map(wire.decode_to_executor, self._frames.feed(data)))
-        except BlockingIOError:
-            raise
-        except (OSError, FrameError, msgspec.MsgspecError):
-            leave()
 
 
 class Executor:
@@ -271,12 +197,6 @@ class Executor:
         if unfit is None and not self._streams.intact:
             unfit = "the task closed or replaced one of its standard streams"
         return outcome if unfit is None else msgspec.structs.replace(outcome, unfit=unfit)
-
-
-def leave() -> NoReturn:
-    """End this process and all that it started, at once and without clean-up of a task's code."""
-    process_tree.kill_descendants(os.getpid())
-    os._exit(0)
 
 
 def _not_run(assign: wire.Assign, exception: str, message: str) -> wire.Raised:

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 _PAGE_BYTES: Final = resource.getpagesize()
-#: The supervisor sees to the limit itself, for the whole process tree and by what is in use. This
-#: is for what grows faster than anybody can look; what is mapped is more than what is in use.
+#: The supervisor enforces the limit itself, for the whole process tree and by what is in use. This
+#: bound catches what grows faster than anybody can look. It is wider: more is mapped than in use.
 _HEADROOM: Final = 2
 _NO_BOUND: Final = nullcontext()
 

@@ -8,7 +8,7 @@ from typing import Final
 from vera_worker.tasks import Used
 
 _KIB: Final = 1024
-#: What is over sooner is not worth the time that measuring takes.
+#: Shorter attempts are not worth the time that measuring takes.
 _WORTH_S: Final = 0.02
 
 
@@ -17,7 +17,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._started = self._cpu = 0.0
-        #: Of children, when it was last looked at: what they used, and the most of any.
+        #: Of the children, at the last look: their CPU time, and the memory of the largest.
         self._children_cpu, self._largest_child = _children()
         #: The most memory that this process had before the attempt, in bytes.
         self._high = _peak_bytes()

@@ -1,21 +1,18 @@
 """One attempt: decode the arguments, call the function, encode what became of it."""
 
 import errno
-import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from vera_executor import telling
+from vera_executor import coroutines, error_text
 from vera_executor.meter import Meter
 from vera_worker.tasks import Cause
 from vera_worker.wire import Assign, Raised, Returned
 
-#: Modules whose frames lead to the task's own; asyncio's stand below a coroutine.
-_OUR_FRAMES: Final = frozenset(
-    {__name__, "vera_executor.coroutines", "asyncio.runners", "asyncio.base_events"}
-)
+#: Modules whose frames lead to the task's own.
+_OUR_FRAMES: Final = frozenset({__name__, *coroutines.FRAMES})
 
 
 class _Call(msgspec.Struct):
@@ -23,7 +20,7 @@ class _Call(msgspec.Struct):
     kwargs: dict[str, Any] = {}
 
 
-#: What a system call says that may not have the memory which it is to write to.
+#: How a system call fails that is refused the memory it should write to.
 _ERRORS_OF_SHORTAGE: Final = frozenset({errno.ENOMEM, errno.EFAULT})
 
 _decode_call: Final = msgspec.json.Decoder(_Call).decode
@@ -43,16 +40,14 @@ def attempt(
     meter.start()
     try:
         call = _decode_call(assign.payload)
-        value = function(*call.args, **call.kwargs)
-        if inspect.iscoroutine(value):
-            value = _finish(value)
+        value = coroutines.finish(function(*call.args, **call.kwargs))
         result = _encode(value, max_result_bytes)
     except _Unserialisable as error:
         cause, name, trace = Cause.UNSERIALISABLE_RESULT, error.name, ""
-        message = telling.message(error)
+        message = error_text.message(error)
     except BaseException as error:  # noqa: BLE001 - sys.exit() ends the task, not the executor
         cause, name = _cause(error, assign), type(error).__name__
-        message, trace = telling.message(error), telling.traceback(error, _OUR_FRAMES)
+        message, trace = error_text.message(error), error_text.traceback(error, _OUR_FRAMES)
     else:
         used = meter.used_if_worth()
         return Returned(assign.task_id, assign.attempt, result, used=used)
@@ -69,17 +64,11 @@ def attempt(
 
 
 def _cause(error: BaseException, assign: Assign) -> Cause:
-    """Return whether it was refused memory, as it may be if that is limited."""
+    """Return MEMORY for an attempt that was refused memory under a limit, else EXCEPTION."""
     short = isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in _ERRORS_OF_SHORTAGE
     )
     return Cause.MEMORY if short and assign.memory_bytes is not None else Cause.EXCEPTION
-
-
-def _finish(coroutine: Any) -> Any:
-    from vera_executor.coroutines import run  # noqa: PLC0415 - asyncio only where a task needs it
-
-    return run(coroutine)
 
 
 def _encode(value: Any, max_bytes: int) -> bytes:

@@ -16,8 +16,8 @@ _libc: Final = ctypes.CDLL(None)
 _LINE_BUFFERED: Final = 1  # _IOLBF
 _FDS: Final = (0, 1, 2)
 _NAMES: Final = ("stdin", "stdout", "stderr")
-#: What the kernel keeps of an open file that nobody here uses: a mark by which ours are known at
-#: a tenth of the cost of their identity. What a task puts in their place does not bear it.
+#: A property of open files that nobody else here uses. It marks ours: looking for the mark costs a
+#: tenth of comparing identities, and a file that a task puts in their place does not have it.
 _MARK: Final = signal.SIGRTMAX
 
 
@@ -37,7 +37,7 @@ class Streams:
         self._identities = [_identity(fd) for fd in _FDS]
         self._streams = _open()
         self._forms = [_form(stream) for stream in self._streams]
-        #: Those that were there first, where modules may have kept them.
+        #: Those that Python started with; modules may hold on to them.
         self._first = (sys.__stdout__, sys.__stderr__)
         # C's own buffer would be lost with a kill.
         _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, _LINE_BUFFERED, 0)
@@ -50,7 +50,7 @@ class Streams:
         if touched:
             for name in _NAMES:
                 _flush(getattr(sys, name, None))
-            # Wrapped, detached or closed, the old ones may be of no use; with new ones all is well.
+            # The old ones may be wrapped, detached or closed, and of no use any more.
             with suppress(OSError):
                 self._streams = _open()
             sys.stdin, sys.stdout, sys.stderr = self._streams

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from vera_executor import fork_server
+from vera_executor import parent
 from vera_worker import process_tree
 
 #: Killed processes are gone in milliseconds; one in uninterruptible sleep is not waited for longer.
@@ -41,11 +41,11 @@ class Surroundings:
         self._restore_signals()
         if not self._kill_leftovers():
             return "a process that the task started could not be killed"
-        fork_server.forget_own_server()
+        parent.forget_own_server()
         return self._restore_directory()
 
     def _restore_directory(self) -> str | None:
-        try:  # to ask where one is costs half of what going there does
+        try:  # asking for it costs half as much as changing it
             if os.getcwd() == self._directory:
                 return None
         except OSError:  # nowhere

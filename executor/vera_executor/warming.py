@@ -4,16 +4,13 @@ What it loads into the globals of a module stays there for all tasks that follow
 """
 
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
-from vera_executor import telling
+from vera_executor import coroutines, error_text
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 
-_OUR_FRAMES: Final = frozenset(
-    {__name__, "vera_executor.coroutines", "asyncio.runners", "asyncio.base_events"}
-)
+_OUR_FRAMES: Final = frozenset({__name__, *coroutines.FRAMES})
 
 
 def find(name: str) -> Callable[[], Any]:
@@ -22,8 +19,8 @@ def find(name: str) -> Callable[[], Any]:
     try:
         found = getattr(importlib.import_module(module_name), function_name, None)
     except BaseException as error:  # as for a task module
-        reason = f"{type(error).__name__}: {telling.message(error)}"
-        raise ModuleLoadError(module_name, reason, telling.traceback(error, _OUR_FRAMES)) from error
+        trace = error_text.traceback(error, _OUR_FRAMES)
+        raise ModuleLoadError(module_name, error_text.summary(error), trace) from error
     if not callable(found):
         raise ModuleLoadError(
             module_name, f"a pool's warm_up names {name!r}, and there is no such function"
@@ -36,11 +33,7 @@ def warm_up(name: str) -> None:
     """Call that function; raise WarmUpFailed for whatever it raises."""
     function = find(name)
     try:
-        result = function()
-        if inspect.iscoroutine(result):
-            from vera_executor.coroutines import run  # noqa: PLC0415 - asyncio only where needed
-
-            run(result)
+        coroutines.finish(function())
     except BaseException as error:  # sys.exit() is no way to get ready
-        reason = f"{type(error).__name__}: {telling.message(error)}"
-        raise WarmUpFailed(name, reason, telling.traceback(error, _OUR_FRAMES)) from error
+        trace = error_text.traceback(error, _OUR_FRAMES)
+        raise WarmUpFailed(name, error_text.summary(error), trace) from error

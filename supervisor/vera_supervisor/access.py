@@ -1,6 +1,7 @@
-"""Who may come in: tokens read from files, or made once and kept in one, and what each is for.
+"""Who may use the API: tokens read from files, or made once and kept in one, and their scopes.
 
-They are compared as digests, and a file of several may hold digests alone: who reads it has none.
+Tokens are compared as digests. A file of several may hold nothing but digests, so that whoever
+reads it has no token.
 """
 
 import hashlib
@@ -17,17 +18,20 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from vera_supervisor.trusted_files import is_ours, open_to_read, sync_directory
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
 
-#: What the service manager passes on begins so: `LoadCredential=vera-worker.token:…` in a unit.
+#: Prefix of the credentials for us: `LoadCredential=vera-worker.token:…` in a unit.
 _PASSED: Final = "vera-worker."
 
 _TOKEN_BYTES: Final = 32
+#: The log warns of a token of fewer characters: whoever may ask often can try all likely ones.
+_SHORT: Final = 16
 _FILE_NAME: Final = "token"
-#: A file of ours is for its owner alone. One that was given may be read by a group, as systemd's
-#: credentials are.
+#: Mode bits that must not be set. A file that we made is for its owner alone; one that was given to
+#: us may be readable by a group, as systemd's credentials are.
 _NOT_FOR_KEPT: Final = 0o077
 _NOT_FOR_GIVEN: Final = 0o027
 _MAX_BYTES: Final = 4096 + len(b"\n")
@@ -43,34 +47,44 @@ class Scope(StrEnum):
 
     READ = "read"
     SUBMIT = "submit"
-    #: All the others as well.
+    #: Includes all the others.
     ADMIN = "admin"
 
 
 class Credential(NamedTuple):
-    """A token that is known here, by its digest."""
+    """What is known of a token: its name, its digest and its scopes."""
 
     name: str
     digest: bytes
     scopes: frozenset[Scope]
 
     def may(self, scope: Scope) -> bool:
-        """Return whether it is for that."""
+        """Return whether it has that scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 def credential(token: str, name: str = "token") -> Credential:
-    """Return what a token is known by that is for everything."""
+    """Return the credential of a token that has every scope."""
+    _warn_if_short(token, name)
     return Credential(name, digest(token.encode()), frozenset({Scope.ADMIN}))
 
 
+def _warn_if_short(token: str, name: str) -> None:
+    if len(token) < _SHORT:
+        log.warning(
+            "the token %r has %d characters and can be guessed: take 32 random ones, such as those "
+            "of openssl rand -hex 16",
+            name, len(token),
+        )  # fmt: skip
+
+
 def digest(token: bytes) -> bytes:
-    """Return what is kept of a token."""
+    """Return the digest of a token, which is all that is kept of it."""
     return hashlib.sha256(token).digest()
 
 
 def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
-    """Return whose token that is; how long it takes says nothing about any of them."""
+    """Return whose token that is, or None, in a time that says nothing about any of them."""
     sent, found = digest(token), None
     for one in known:
         if hmac.compare_digest(sent, one.digest):
@@ -79,7 +93,7 @@ def find(token: bytes, known: Iterable[Credential]) -> Credential | None:
 
 
 def differences(old: Iterable[Credential] | None, new: Iterable[Credential] | None) -> list[str]:
-    """Return what is another now, in words that give no token away."""
+    """Return what has changed, in words that give no token away."""
     before, after = ({one.name: one for one in some or ()} for some in (old, new))
     said = [f"{name!r} is known no more" for name in before if name not in after]
     for name, one in after.items():
@@ -146,6 +160,8 @@ def listed_tokens(path: Path) -> tuple[Credential, ...]:
         if name in found:
             raise UnfitToken(f"{path}, line {number}: the name {name!r} was there before")
         given = _DIGEST.fullmatch(token)
+        if given is None:
+            _warn_if_short(token, name)
         known = digest(token.encode()) if given is None else bytes.fromhex(given[1])
         found[name] = Credential(name, known, frozenset(map(Scope, scopes.split(","))))
     if not found:
@@ -181,16 +197,7 @@ def _make(path: Path) -> None:
         stream.flush()
         os.fsync(file)
     draft.rename(path)  # whole or not at all
-    _sync_names(path.parent)
-
-
-def _sync_names(directory: Path) -> None:
-    """Put the names in it on disk: a token that clients were given must outlast a power cut."""
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    sync_directory(path.parent)  # a token that clients were given must outlast a power cut
 
 
 def _read(path: Path, forbidden: int) -> str:
@@ -204,14 +211,13 @@ def _read(path: Path, forbidden: int) -> str:
 
 def _contents(path: Path, forbidden: int, most: int) -> bytes:
     try:
-        # Without O_NONBLOCK a FIFO would hold up the start.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_to_read(path)
         with open(file, "rb") as stream:
             found = os.fstat(file)
             content = stream.read(most + 1) if stat.S_ISREG(found.st_mode) else b""
     except OSError as error:
         raise UnfitToken(f"the token file {path} cannot be read: {error.strerror}") from error
-    if found.st_uid not in (os.geteuid(), 0):
+    if not is_ours(found):
         raise UnfitToken(
             f"the token file {path} belongs to user {found.st_uid}, who could change it: chown it"
         )

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from vera_supervisor.config import FunctionLimits
 from vera_worker.handlers import CallCheck, FunctionInfo
 from vera_worker.tasks import Isolation, Priority, Sandbox
 
-#: Seconds before the first retry of a task where nothing else is said.
+#: Seconds before the first retry of a task, unless it or its function says otherwise.
 _RETRY_DELAY_S: Final = 1.0
+_MEMORY: Final = ("memory", "memory_tiers")
 
 
 class Terms(NamedTuple):
@@ -62,7 +64,7 @@ class Differences(NamedTuple):
 
     added: list[str]
     removed: list[str]
-    #: Those whose signature, description or options are others.
+    #: Those whose signature, description or options have changed.
     changed: list[str]
 
     def words(self) -> list[str]:
@@ -93,8 +95,14 @@ class Catalogue:
         """Return that function, or None."""
         return self._functions.get(name)
 
+    def missing(self, name: str) -> str:
+        """Return what is wrong with a name that is not here, and which one was probably meant."""
+        close = get_close_matches(name, self._functions, 1)
+        hint = f'; did you mean "{close[0]}"?' if close else ""
+        return f'no task module offers a function "{name}"{hint}'
+
     def differences(self, new: "Catalogue") -> Differences:
-        """Return by what `new` differs from this."""
+        """Return how `new` differs from this one."""
         mine, others = self._functions, new._functions  # noqa: SLF001 - it is one of us
         return Differences(
             sorted(others.keys() - mine.keys()),
@@ -104,7 +112,7 @@ class Catalogue:
 
     @property
     def doubts(self) -> list[str]:
-        """What is said of functions and holds nobody to anything, in a sentence each."""
+        """What is configured of functions to no effect, in a sentence each."""
         return [
             *(f"tasks.functions.{n}: no task module offers such a function" for n in self._unknown),
             *(
@@ -112,6 +120,12 @@ class Catalogue:
                 f'isolation = "sandboxed"'
                 for f in self
                 if f.limits.network is False and f.limits.isolation is not Isolation.SANDBOXED
+            ),
+            *(
+                f"tasks.functions.{f.info.name}.memory holds nobody to anything: memory_tiers is "
+                f"set as well; take one of them out"
+                for f in self
+                if f.limits.memory is not None and f.limits.memory_tiers
             ),
         ]
 
@@ -158,16 +172,17 @@ class Catalogue:
 
 
 def memory_tiers(memory: int | None, tiers: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return what attempts may use, one after the other, of the two ways to say it."""
+    """Return what attempts may use, one after the other, however that was configured."""
     return tiers or (() if memory is None else (memory,))
 
 
 def _merged(info: FunctionInfo, configured: FunctionLimits | None) -> FunctionLimits:
-    """The configuration of this worker wins over what the code says of itself."""
+    """Return both together; the configuration of this worker wins over the code's own options."""
     said: dict[str, Any] = {}
     for source in (info.options, configured):
-        for field in fields(FunctionLimits):
-            value = getattr(source, field.name, None)
-            if value is not None:
-                said[field.name] = value
+        found = {field.name: getattr(source, field.name, None) for field in fields(FunctionLimits)}
+        known = {name: value for name, value in found.items() if value is not None}
+        if not known.keys().isdisjoint(_MEMORY):  # two ways to say one thing
+            said = {name: value for name, value in said.items() if name not in _MEMORY}
+        said |= known
     return FunctionLimits(**said)

@@ -2,9 +2,12 @@
 
 from typing import Final
 
+import click
+
 from vera_client.lazy_group import LazyGroup
 from vera_client.verbs import HELP as CLIENT_HELP
 from vera_client.verbs import VERBS as CLIENT_VERBS
+from vera_worker import __version__
 
 VERBS: Final[dict[str, str]] = {
     "serve": "vera_supervisor.commands.serve:serve",
@@ -21,9 +24,11 @@ HELP: Final[dict[str, str]] = {
 
 def main() -> None:
     """Run the verb that the command line names."""
-    LazyGroup(
+    program = LazyGroup(
         "vera-worker",
         lazy=VERBS,
         lines=HELP,
         help="A task-execution node: REST in, isolated execution with hard limits, result out.",
-    )(prog_name="vera-worker")
+    )
+    click.version_option(__version__, message="%(prog)s %(version)s")(program)
+    program(prog_name="vera-worker")

@@ -14,18 +14,18 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
 from vera_supervisor.clock import Clock, Timer
-from vera_supervisor.drain_rate import DrainRate
 from vera_supervisor.feed import Kind, TaskEvent, in_short
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.records import Records
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.drain_rate import DrainRate
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.waiting import Outlook
 from vera_supervisor.store.protocol import Store, StoreFault
-from vera_supervisor.waiting import Outlook
 from vera_worker.fault_points import (
     DRAIN_BEGUN,
     END_STORED,
@@ -44,8 +44,8 @@ Answer: TypeAlias = fx.Accept | fx.Refuse
 
 _QUEUED, _STARTED, _ENDED = Kind.QUEUED, Kind.STARTED, Kind.ENDED
 
-#: Who waits for room in a full queue is woken when this part of it is free, so that it need not
-#: wake for each single task.
+#: Those who wait for room in a full queue are woken when this part of it is free, and not for each
+#: single place.
 _WORTH_WAKING_FOR: Final = 1 / 4
 #: When this part of the queue is free, nobody need wait for a place.
 _ROOM_FOR_ALL: Final = 1 / 2
@@ -126,8 +126,8 @@ class Dispatcher:
     def retry_after(self, pool: str | None = None, *, stays: bool = True) -> int:
         """Return the whole seconds after which one more refused client may try again.
 
-        `pool` is the one whose own queue is full, if that is why it was refused; not `stays`: it
-        only asks, and others may be told the same.
+        `pool` is the one whose own queue is full, if that is why it was refused. Not `stays`: it
+        only asks, and no place is promised to it.
         """
         rate = self.drain_rate if pool is None else self._drain_rates[pool]
         return rate.retry_after(self._clock.now(), stays=stays)
@@ -148,7 +148,7 @@ class Dispatcher:
         return self._drain_rates.get(pool, self.drain_rate)
 
     def post(self, event: ev.Event) -> None:
-        """Let the scheduler know of `event`, and do all that follows from it."""
+        """Let the scheduler know of `event`, and do everything that follows from it."""
         inbox = self._inbox
         inbox.append(event)
         if not self._stepping:  # else an effect of the step under way led here
@@ -224,7 +224,7 @@ class Dispatcher:
     async def cancel(self, task_id: str) -> Record | None:
         """Cancel a task and return its record once it has ended; None where there is none.
 
-        Where it had ended before, its record says so by another status than "cancelled".
+        If it had ended before, its record shows another status than "cancelled".
         """
         ended = self.journal.expect_end(task_id)
         try:
@@ -289,6 +289,8 @@ class Dispatcher:
             self._note(_QUEUED, self._task(effect.task_id), QUEUED, 0, position=effect.position)
         for tell in self._answers.pop((effect.task_id, effect.digest), ()):
             tell(effect)
+            if isinstance(effect, fx.Accept) and not effect.known:
+                effect = msgspec.structs.replace(effect, known=True)  # to whoever asked after
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
@@ -327,7 +329,6 @@ class Dispatcher:
             self._done(effect, fault)
 
     def _requeue(self, effect: fx.RequeueTask) -> None:
-        self._metrics.requeues += 1
         failure = in_short(effect.failure)
         task = self._task(effect.task_id)
         self._note(Kind.REQUEUED, task, QUEUED, effect.attempt, failure=failure)

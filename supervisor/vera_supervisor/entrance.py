@@ -1,4 +1,4 @@
-"""Who is let in, and how they come: what a reload can change of it, made ready as a whole."""
+"""Who may connect, and how: everything about it that a reload can change, prepared as a whole."""
 
 import ssl
 from pathlib import Path
@@ -18,7 +18,7 @@ from vera_supervisor.config import Config
 from vera_supervisor.store.url import database_path
 from vera_supervisor.tls import UnfitCertificate, server_context
 
-#: Why there may be none.
+#: What preparing it can fail with.
 UNFIT = (UnfitToken, UnfitCertificate)
 
 #: None: everybody on this machine.

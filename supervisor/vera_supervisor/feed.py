@@ -1,7 +1,8 @@
-"""What happens to tasks, as clients that watch see it: a bounded past, and who listens now.
+"""What happens to tasks, as watching clients see it: a bounded history, and the present listeners.
 
-Noting an event costs next to nothing while nobody listens. Every event has a number, and every run
-of the worker an epoch; together they say whether a client that was cut off can go on without a gap.
+Adding an event costs next to nothing while nobody listens. Every event has a number, and every run
+of the worker an epoch; together they tell whether a client that was cut off can resume without a
+gap.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ import msgspec
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Failure, Progress
 
-#: Of those who listen to all tasks; no task has this id.
+#: The key of those who listen to all tasks; no task has this id.
 _ALL: Final = ""
-#: The number of an event; it has as many digits as can be read, more than ever happens.
+#: The number of an event, in no more digits than ever occur.
 _NUMBER: Final = re.compile("[0-9]{1,18}")
 
 
@@ -69,13 +70,13 @@ class Listener:
         self._unsent: deque[Numbered] = deque()
         #: Set when there is something to do.
         self.news = asyncio.Event()
-        #: It was so slow that events were lost to it.
+        #: Whether it was so slow that it missed events.
         self.behind = False
-        #: No event will come any more.
+        #: Whether no event will come any more.
         self.closed = False
 
     def put(self, numbered: Numbered) -> None:
-        """Keep an event for the client; one that is too far behind gets no more."""
+        """Keep an event for the client; one that is too far behind gets no further ones."""
         if len(self._unsent) >= self._backlog:
             self.behind = True
         if not self.behind:
@@ -131,7 +132,7 @@ class Feed:
         return listener
 
     def unlisten(self, listener: Listener) -> None:
-        """Listen no more."""
+        """Stop listening."""
         listeners = self._listeners[listener.task_id]
         listeners.remove(listener)
         if not listeners:

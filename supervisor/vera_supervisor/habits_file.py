@@ -4,8 +4,6 @@ They are guesses: a file that is lost or damaged costs a few attempts that start
 """
 
 import logging
-import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +11,9 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor.habits import Habit, Habits
+from vera_supervisor.scheduling.habits import Habit, Habits
 from vera_supervisor.store.url import database_path
+from vera_supervisor.trusted_files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +40,14 @@ def read_habits(file: Path) -> dict[str, Habit]:
 
 def write_habits(file: Path, habits: dict[str, Habit]) -> None:
     """Keep what is known; the file is always whole."""
-    new = file.with_name(file.name + ".new")
     try:
-        new.write_bytes(msgspec.json.encode(habits))
-        os.replace(new, file)
+        write_private(file, msgspec.json.encode(habits))
     except OSError as error:
         log.warning("what functions use could not be kept: %s", error)
 
 
-async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]) -> None:
-    """Go on with what was kept of these functions; keep what is new, for ever and at the end.
+async def keep_habits(habits: Habits, store_url: str) -> None:
+    """Go on with what was kept; keep what is new, for ever and at the end.
 
     Where the store is none on disk, nothing is kept.
     """
@@ -58,7 +55,7 @@ async def keep_habits(habits: Habits, store_url: str, functions: Collection[str]
     if database is None:
         return
     file = habits_file(database)
-    habits.restore(await anyio.to_thread.run_sync(read_habits, file), functions)
+    habits.restore(await anyio.to_thread.run_sync(read_habits, file))
     try:
         while True:
             await anyio.sleep(KEEP_INTERVAL_S)

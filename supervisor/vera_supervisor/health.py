@@ -6,13 +6,14 @@ from typing import Final
 
 import msgspec
 
-#: A loop that is later than this does not serve anybody in time.
+#: A loop that lags more than this does not serve anybody in time.
 MAX_LAG_S: Final = 1.0
-#: Executors show life by starting tasks or by self-checks; so much longer than a check is too long.
+#: Executors show life by starting tasks or passing self-checks: silence for the interval of these
+#: checks and so many seconds more is too long.
 SIGN_OF_LIFE_MARGIN_S: Final = 10.0
-#: A store that is asked and says nothing for so long takes no task.
+#: A store that has not answered for so long accepts no tasks.
 STORE_SILENCE_S: Final = 5.0
-#: After so long its thread will not come back. A disk may be slow, so this is a while.
+#: After so long its thread is not expected to come back. It is a while, since a disk may be slow.
 STORE_GIVEN_UP_S: Final = 60.0
 
 
@@ -33,7 +34,7 @@ class PoolSigns(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     #: Executors that take tasks or work on one.
     serving: int
-    #: Executors that shall be there when there is nothing to do.
+    #: Executors that should be there even when there is nothing to do.
     min_workers: int
     #: How many in a row died before they were ready.
     failed_starts: int
@@ -60,10 +61,12 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float | None
     check_interval_s: float
     queue_full: bool
-    #: How many tasks wait for a function that there is no more, by its name.
+    #: How many tasks wait for a function that no longer exists, by its name.
     unknown_functions: Mapping[str, int] = {}
     #: What holds starts back, in one clause; None: nothing does.
     held_back: str | None = None
+    #: Whether it has done so for too long to be a passing moment.
+    standstill: bool = False
     #: Why the store cannot write; None: it can.
     store_fault: str | None
     #: Seconds since the store was asked something that it has not answered.
@@ -80,11 +83,18 @@ class Health(msgspec.Struct, frozen=True):
 
     state: State
     reasons: list[str]
+    #: Whether what others use of the machine leaves nothing for tasks.
+    standstill: bool = False
+
+    @property
+    def works(self) -> bool:
+        """Whether it takes tasks, and starts them once there is room."""
+        return self.state in (State.HEALTHY, State.DEGRADED)
 
     @property
     def ready(self) -> bool:
         """Whether a task sent now would start."""
-        return self.state in (State.HEALTHY, State.DEGRADED)
+        return self.works and not self.standstill
 
 
 def assess(signs: Signs) -> Health:
@@ -108,7 +118,7 @@ def assess(signs: Signs) -> Health:
         return Health(State.DRAINING, ["the worker is draining", *sick, *poor])
     if sick:
         return Health(State.UNHEALTHY, sick + poor)
-    return Health(State.DEGRADED if poor else State.HEALTHY, poor)
+    return Health(State.DEGRADED if poor else State.HEALTHY, poor, signs.standstill)
 
 
 def _impediments(signs: Signs) -> list[str]:
@@ -130,7 +140,7 @@ def _impediments(signs: Signs) -> list[str]:
     return poor
 
 
-def gets_on(signs: Signs) -> bool:
+def makes_progress(signs: Signs) -> bool:
     """Return whether the worker makes progress; where it does not, a restart is what helps.
 
     A full queue, a faulty store or executors that cannot start are no reason: they would outlast

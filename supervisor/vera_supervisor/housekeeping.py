@@ -1,4 +1,4 @@
-"""What has to be done from time to time, whether or not a client comes."""
+"""What has to be done from time to time, whether or not a client asks for anything."""
 
 import logging
 import os
@@ -10,25 +10,26 @@ from typing import Final, Protocol
 import anyio
 import anyio.to_thread
 
-from vera_supervisor import events as ev
-from vera_supervisor.admission import Load
 from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.host import SAMPLE_INTERVAL_S, Host
 from vera_supervisor.notify import Notifier
 from vera_supervisor.pool import fork_servers
-from vera_supervisor.reservations import Capacity
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.admission import Load
+from vera_supervisor.scheduling.reservations import Capacity
 from vera_supervisor.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which the worst delay of the event loop is remembered: as seldom as it is scraped.
+#: Seconds for which the loop's worst lag is remembered: until even a slow scraper has seen it.
 LAG_WINDOW_S: Final = 15.0
-#: Seconds between two prunings of the store.
+#: Seconds between two prunings of the store at most; and at least, however soon results expire.
 PRUNE_INTERVAL_S: Final = 30.0
-#: Seconds that an orphan of the container may be dead and still there.
-BURY_INTERVAL_S: Final = 1.0
-#: Seconds between an answer of the store and the next question, and whom it is asked for.
+LEAST_PRUNE_INTERVAL_S: Final = 1.0
+#: Seconds for which a dead orphan of the container may stay unreaped.
+REAP_INTERVAL_S: Final = 1.0
+#: Seconds between an answer of the store and the next question, and the id that it is asked for.
 STORE_INTERVAL_S: Final = 1.0
 NOBODY: Final = " no task "
 _MIB: Final = 1024 * 1024
@@ -65,11 +66,11 @@ class Pulse:
 
     @property
     def worst_lag_s(self) -> float:
-        """How late the loop was at most of late, for those who look less often than we do."""
+        """The loop's worst lag of late, for those who look less often than we do."""
         return max(self._lags, default=0.0)
 
     def tell_capacity(self) -> None:
-        """Let tasks reserve what this worker may use now: that can change while it runs."""
+        """Let tasks reserve what this worker may use now, which can change while it runs."""
         capacity = Capacity(
             cpu_cores=self._host.cpu_cores,
             memory_mb=self._host.memory_total_bytes / _MIB,
@@ -85,8 +86,8 @@ class Pulse:
             now = self._clock.now()
             self.loop_lag_s = max(0.0, now - due)
             self._lags.append(self.loop_lag_s)
-            usage = self._host.look([os.getpid(), *self._executors.pids()])
-            self._executors.note_cpu(usage.own_cpu_s)
+            usage = self._host.look(self._executors.pids())
+            self._executors.note_cpu(usage.executors_cpu_s)
             load = Load(
                 cpu_percent=usage.cpu_percent,
                 own_cpu_percent=usage.own_cpu_percent,
@@ -112,7 +113,7 @@ class StoreWatch:
         return 0.0 if self._asked_at is None else self._clock.now() - self._asked_at
 
     async def ask(self) -> None:
-        """Ask once; returns when it has answered, were it to say that it cannot read."""
+        """Ask once; returns when it has answered, even if only that it cannot read."""
         self._asked_at = self._clock.now()
         with suppress(StoreUnavailable):
             await self._store.get(NOBODY)
@@ -125,29 +126,35 @@ class StoreWatch:
             await anyio.sleep(STORE_INTERVAL_S)
 
 
-async def feed_watchdog(notifier: Notifier, gets_on: Callable[[], bool]) -> None:
-    """Keep the service manager's watchdog quiet while the worker gets on, for ever."""
+async def feed_watchdog(notifier: Notifier, makes_progress: Callable[[], bool]) -> None:
+    """Keep the service manager's watchdog quiet while the worker makes progress, for ever."""
     if notifier.watchdog_s is None:
         return
-    # With the pulse where half of the watchdog's time is longer: one bad moment costs no restart.
+    # No less often than the pulse, so that one bad moment costs no restart.
     interval_s = min(notifier.watchdog_s / 2, SAMPLE_INTERVAL_S)
     while True:
-        if gets_on():
+        if makes_progress():
             notifier.alive()
         await anyio.sleep(interval_s)
 
 
-async def bury_strangers() -> None:
-    """Reap, as the first process of a container, every orphan in it, for ever."""
+async def reap_orphans() -> None:
+    """As the first process of a container, reap every orphan in it, for ever."""
     while os.getpid() == 1:
-        await anyio.sleep(BURY_INTERVAL_S)
-        await anyio.to_thread.run_sync(fork_servers.bury_strangers)
+        await anyio.sleep(REAP_INTERVAL_S)
+        await anyio.to_thread.run_sync(fork_servers.reap_orphans)
 
 
-async def prune(store: Store, clock: Clock) -> None:
+def prune_interval_s(result_ttl_s: float) -> float:
+    """Return the seconds between two prunings: what is kept too long is kept little longer."""
+    return max(LEAST_PRUNE_INTERVAL_S, min(PRUNE_INTERVAL_S, result_ttl_s / 10))
+
+
+async def prune(store: Store, clock: Clock, interval_s: float) -> None:
     """Forget what has been kept long enough, for ever."""
     while True:
-        await anyio.sleep(PRUNE_INTERVAL_S)
-        forgotten = await store.prune(clock.wall())
-        if forgotten:
-            log.debug("%d ended tasks were forgotten", forgotten)
+        await anyio.sleep(interval_s)
+        with suppress(StoreUnavailable):  # it will be well again, and is asked again
+            forgotten = await store.prune(clock.wall())
+            if forgotten:
+                log.debug("%d ended tasks were forgotten", forgotten)

@@ -1,4 +1,4 @@
-"""Who waits for what: tasks that are to end, and those who want to know."""
+"""Who waits for the end of which task."""
 
 import asyncio
 from collections import defaultdict
@@ -30,11 +30,11 @@ class Journal:
         return task_id in self._waiting
 
     def watch(self, task_id: str, tell: Tell) -> None:
-        """Have `tell` called when the task ends; call this before you look whether it has."""
+        """Have `tell` called when the task ends; call this before checking whether it has."""
         self._waiting[task_id].append(tell)
 
     def unwatch(self, task_id: str, tell: Tell) -> None:
-        """Call `tell` no more; nothing happens where it was called already."""
+        """Do not call `tell` any more; nothing happens if it was called already."""
         waiting = self._waiting.get(task_id)
         if waiting is not None and tell in waiting:
             waiting.remove(tell)
@@ -42,7 +42,7 @@ class Journal:
                 del self._waiting[task_id]
 
     def expect_end(self, task_id: str) -> asyncio.Future[Record | None]:
-        """Return what is done when the task ends; call this before you look whether it has."""
+        """Return a future of the task's end; call this before checking whether it has ended."""
         future: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
 
         def tell(record: Record | None) -> None:
@@ -59,7 +59,7 @@ class Journal:
             tell(record)
 
     def close(self) -> None:
-        """The worker stops: tell everybody, so that they can look how things stand."""
+        """The worker stops: wake everybody, so that they can see how things stand."""
         for task_id in list(self._waiting):
             self.ended(task_id)
         self.feed.close()

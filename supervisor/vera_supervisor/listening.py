@@ -1,4 +1,4 @@
-"""Where clients come in: an address and a port, or a Unix socket in a directory that is ours."""
+"""Where clients connect: an address and a port, or a Unix socket in a directory of ours."""
 
 import grp
 import logging
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Final
 
 from vera_supervisor.config import Config
+from vera_supervisor.trusted_files import is_safe_directory
 from vera_worker.errors import VeraError
 
 log = logging.getLogger(__name__)
 
 #: Connections that wait to be accepted.
 _BACKLOG: Final = 1024
-#: A peer that vanished is noticed within a minute, also while nothing is said for long.
+#: A vanished peer is noticed within a minute, even on a connection that is silent for long.
 _KEEP_ALIVE: Final = {
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 20,  # seconds of silence, then it is asked
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,  # seconds between two questions
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 20,  # seconds of silence before the first probe
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,  # seconds between two probes
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 40_000,  # milliseconds without any answer
 }
-_OTHERS_WRITE: Final = 0o022
 #: Files that the worker opens besides connections: for itself, and for each executor.
 _OWN_FILES: Final = 64
 _FILES_OF_EXECUTOR: Final = 8
@@ -47,7 +47,7 @@ def listen(config: Config) -> socket.socket:
 
 
 def url_of(listener: socket.socket, *, tls: bool) -> str:
-    """Return what clients call that socket."""
+    """Return the URL of that socket."""
     name = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix:{name}"
@@ -57,7 +57,7 @@ def url_of(listener: socket.socket, *, tls: bool) -> str:
 
 
 def most_connections(config: Config) -> int:
-    """Return how many connections there may be, so that there are files left for all else."""
+    """Return how many connections there may be, leaving enough files for everything else."""
     asked = config.server.max_connections
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -73,7 +73,7 @@ def most_connections(config: Config) -> int:
 
 
 def leave(listener: socket.socket) -> None:
-    """Close the socket, and take its name away if it has one in the file system."""
+    """Close the socket, and remove its name if it has one in the file system."""
     with listener:
         if listener.family == socket.AF_UNIX and listener.fileno() >= 0:
             with suppress(OSError):
@@ -124,8 +124,7 @@ def _listen_on_path(path: Path, group: str | None) -> socket.socket:
 
 
 def _check_directory(directory: Path) -> None:
-    found = directory.stat()
-    if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & _OTHERS_WRITE:
+    if not is_safe_directory(directory):
         raise UnfitSocket(
             f"the directory {directory} may be written by other users: put server.unix_socket "
             f"into one that belongs to the worker's user, or to root, alone"
@@ -133,7 +132,7 @@ def _check_directory(directory: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Take away what an earlier run has left, and nothing else."""
+    """Remove a socket that an earlier run has left, and nothing else."""
     try:
         found = path.lstat()
     except FileNotFoundError:

@@ -38,9 +38,9 @@ class TextFormatter(logging.Formatter):
 
 
 class JournalFormatter(logging.Formatter):
-    """Any other form for the journal: with its priority in front, and in one line.
+    """Makes any other format fit for the journal: one line, with its priority in front.
 
-    A line is an entry there, so a traceback is put behind its message.
+    A line is an entry there, so a traceback goes on the line of its message.
     """
 
     def __init__(self, inner: logging.Formatter) -> None:
@@ -80,7 +80,7 @@ def to_journal() -> bool:
 
 
 def fault(text: str) -> str:
-    """Return what ends the program as a line for stderr, in the journal with its priority."""
+    """Return the line for stderr that says why the program ends, with its priority if needed."""
     return f"<{journald.ERROR}>{text}" if to_journal() else text
 
 
@@ -94,8 +94,8 @@ def configure(level: str, form: LogFormat) -> None:
     root.setLevel(level)
 
 
-class Seldom:
-    """For what may happen thousands of times a second: one line in a while tells how often."""
+class LogThrottle:
+    """Limits a message that may be due thousands of times a second to one line in a while."""
 
     def __init__(self, every_s: float = 10.0) -> None:
         self._every_s = every_s

@@ -16,7 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from vera_supervisor.effects import Announce, Refusal
+from vera_supervisor.scheduling.effects import Announce, Refusal
 from vera_worker.lifecycle import CANCELLED, COMPLETED
 from vera_worker.tasks import Cause, Priority
 
@@ -76,7 +76,6 @@ class Metrics:
         self.completed = 0
         self.failed: Counter[Cause] = Counter()
         self.cancelled = 0
-        self.requeues = 0
         self.refusals: Counter[Refusal] = Counter()
         self.commit_seconds = Distribution()
         #: By pool.
@@ -118,7 +117,16 @@ class _Snapshot(Collector):
         self._identity = (worker_id, version)
 
     def collect(self) -> Iterable[Metric]:
-        metrics, now = self._metrics, self._gauges()
+        now = self._gauges()
+        yield from self._counters(now)
+        yield from self._histograms()
+        yield from self._of_this_moment(now)
+        info = GaugeMetricFamily("worker_info", "This worker.", labels=["worker_id", "version"])
+        info.add_metric(self._identity, 1)
+        yield info
+
+    def _counters(self, now: Gauges) -> Iterable[Metric]:
+        metrics = self._metrics
         yield CounterMetricFamily("tasks_completed", "Tasks that completed.", metrics.completed)
         yield CounterMetricFamily(
             "tasks_cancelled", "Tasks that were cancelled.", metrics.cancelled
@@ -138,6 +146,9 @@ class _Snapshot(Collector):
             "cause",
             now.executor_losses,
         )
+
+    def _histograms(self) -> Iterable[Metric]:
+        metrics = self._metrics
         yield _histograms(
             "executor_start_seconds",
             "From the launch of an executor to its being ready for a task.",
@@ -163,6 +174,8 @@ class _Snapshot(Collector):
             commits.cumulative(),
             commits.total,
         )
+
+    def _of_this_moment(self, now: Gauges) -> Iterable[Metric]:
         yield GaugeMetricFamily("active_tasks", "Tasks that run now.", now.active_tasks)
         yield _gauges("queue_size", "Tasks that wait.", "priority", now.queue_size)
         yield _gauges("executors", "Executor processes.", "state", now.executors)
@@ -193,9 +206,6 @@ class _Snapshot(Collector):
         yield GaugeMetricFamily(
             "memory_percent", "Memory in use, of what is allowed.", now.memory_percent
         )
-        info = GaugeMetricFamily("worker_info", "This worker.", labels=["worker_id", "version"])
-        info.add_metric(self._identity, 1)
-        yield info
 
 
 def exposition(

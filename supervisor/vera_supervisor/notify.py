@@ -1,7 +1,7 @@
 """Tells the service manager how the worker stands: systemd's sd_notify protocol.
 
-One datagram of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names. Where nobody listens
-all of this does nothing: a worker never fails because of whom it reports to.
+A message is one datagram of `NAME=value` lines to the socket that `NOTIFY_SOCKET` names. If nobody
+listens, nothing happens: a worker never fails because of whom it reports to.
 """
 
 import logging
@@ -13,7 +13,7 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-#: Executors and their tasks must not be able to speak in the worker's name.
+#: Taken out of the environment: executors and tasks must not speak in the worker's name.
 _VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _USEC_PER_S: Final = 1_000_000
 
@@ -47,7 +47,7 @@ class Notifier:
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str, at_most_s: float) -> None:
-        """Say that the worker stops, and how many seconds to let it before it is killed."""
+        """Say that the worker stops, and how many seconds to wait before killing it."""
         extend = f"EXTEND_TIMEOUT_USEC={round(at_most_s * _USEC_PER_S)}"
         self._send("STOPPING=1", _status(status), extend)
 

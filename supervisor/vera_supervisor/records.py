@@ -1,13 +1,13 @@
-"""What clients may know of tasks: those that are live, as the scheduler has them, else the store's.
+"""What clients may know of a task: from the scheduler while it is live, else from the store.
 
-Only what the store has confirmed is told.
+They learn only what the store has confirmed.
 """
 
 from collections.abc import Collection, Mapping
 
-from vera_supervisor.effects import FinishTask
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling.effects import FinishTask
+from vera_supervisor.scheduling.live_task import LiveTask
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_supervisor.store.protocol import Store
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record, Task
@@ -41,7 +41,7 @@ class Records:
         )
 
     def of_end(self, effect: FinishTask, at: float) -> Record:
-        """Return what the store will say of a task, to spare those who wait the look there."""
+        """Return what the store will say of a task, to save those who wait from reading it."""
         live = self._scheduler.live[effect.task_id]
         return Record(
             task=live.task,
@@ -57,7 +57,7 @@ class Records:
 
     async def ends_before(self, task: Task) -> Mapping[str, Status]:
         """Return how those of the tasks that `task` depends on ended that are not live."""
-        # Sent again: it was checked the first time, and the store may have forgotten some.
+        # If it is sent again, it was checked the first time, and the store may have forgotten some.
         sent_again = await self._store.get(task.task_id) is not None
         return await self.ends(task.depends_on, unknown=Status.COMPLETED if sent_again else None)
 
@@ -70,7 +70,7 @@ class Records:
         """
         ended: dict[str, Status] = {}
         looked_up: set[str] = set()
-        # What was live may have ended while another one was looked up.
+        # A task that was live may have ended while another one was looked up.
         while others := [t for t in task_ids if t not in looked_up | self._scheduler.live.keys()]:
             for task_id in others:
                 looked_up.add(task_id)

@@ -1,10 +1,10 @@
 """When something that recurs is due, by a cron expression in a time zone; reads no clock.
 
-The expression is held against the clock on the wall of the zone. Where that clock is changed:
+The expression is compared with the local time of the zone. When its clocks change:
 
-- A time of day (minute and hour both named) happens once on each day: one that is left out is
-  due when the clock has been put forward, one that comes twice is due the first time.
-- A rhythm (minute or hour begins with `*`) follows the clock: what is left out is left out, what
+- A time of day (minute and hour both given) happens once a day: if it is skipped, it is due at the
+  moment of the change; if it comes twice, it is due the first time.
+- A rhythm (minute or hour begins with `*`) follows the clock: what is skipped is left out, what
   comes twice is due twice.
 
 Moments are seconds since the epoch.
@@ -23,19 +23,19 @@ from cronsim import CronSim, CronSimError
 ON_TIME_S: Final = 60.0
 
 _FIELDS: Final = 5
-#: No clock was ever put back further since there are time zones with rules.
+#: No clock was ever set back further since time zones have had rules.
 _LARGEST_STEP_BACK: Final = timedelta(hours=3)
-#: From here on a due time is looked for to find out whether there is one at all: it has a leap
-#: day, and no zone changes its clock then.
+#: Where the search begins that finds out whether an expression is ever due: in a leap year, and at
+#: a time when no zone changes its clocks.
 _SOME_DAY: Final = datetime(2024, 1, 1)  # noqa: DTZ001 - the clock on the wall
 _MINUTE: Final = timedelta(minutes=1)
 
 
 class MissedRun(StrEnum):
-    """What becomes of a due time at which the worker could not act."""
+    """What to do about a due time that the worker has missed."""
 
     SKIP = "skip"
-    #: The last one that was missed is made good; those before it are not.
+    #: The last one that was missed is made up for; those before it are not.
     RUN_ONCE = "run_once"
 
 

@@ -1,14 +1,14 @@
-"""A change of configuration and code while the worker runs: all takes effect, or nothing.
+"""A change of configuration and code while the worker runs: all of it takes effect, or nothing.
 
-The task modules are always imported anew: which of the files that they read, and of the modules
-that their functions import later, have changed, nobody can know.
+The task modules are always imported anew, because nobody can know which of the files that they
+read, or of the modules that their functions import later, have changed.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -48,19 +48,23 @@ CANNOT_RELOAD: Final = (
 )
 
 
+#: Puts all of it into effect, or raises one of these and changes nothing. It does not wait, so
+#: nobody ever sees a part of the change.
+Obey: TypeAlias = Callable[[Config, Entrance, Candidate], Differences]
+
+
 class Reloaded(NamedTuple):
     """What a reload has changed."""
 
     changes: list[Change]
-    #: Of the functions: which can be called now, can no more, or are called otherwise.
+    #: Which functions can be called now, can no longer be, or are called differently.
     functions: Differences
 
 
 class Reloader:
     """Reads the configuration and the code again, and has the worker go by them.
 
-    `on_trial` loads the code. `obey` takes everything up, or raises UnfitSchedule and nothing is
-    changed; it does not wait, so that nobody ever sees a part of it.
+    `on_trial` loads the code.
     """
 
     def __init__(
@@ -69,13 +73,11 @@ class Reloader:
         read: Callable[[], Config],
         entrance_of: Callable[[Config], Entrance],
         on_trial: Callable[[Config], AbstractAsyncContextManager[Candidate]],
-        obey: Callable[[Config, Entrance, Candidate], Differences],
     ) -> None:
         self._config = config
         self._read = read
         self._entrance_of = entrance_of
         self._on_trial = on_trial
-        self._obey = obey
         #: Those who have asked for a reload and wait to hear of it.
         self._asked: asyncio.Queue[asyncio.Future[Reloaded]] = asyncio.Queue()
 
@@ -88,25 +90,25 @@ class Reloader:
         self._asked.put_nowait(answer)
         return await asyncio.shield(answer)
 
-    async def run(self, signals: AsyncIterator[object], notifier: Notifier) -> None:
+    async def run(self, obey: Obey, signals: AsyncIterator[object], notifier: Notifier) -> None:
         """Reload when somebody asks for it, and at each of these signals, for ever."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._serve)
+            group.start_soon(self._serve, obey)
             group.start_soon(self._reload_on, signals, notifier)
 
-    async def _serve(self) -> None:
+    async def _serve(self, obey: Obey) -> None:
         """Do what is asked for, one reload after another; what is wrong is logged as well."""
         while True:
             answer = await self._asked.get()
             try:
-                done = await self._reload()
+                done = await self._reload(obey)
             except CANNOT_RELOAD as error:
                 log.error("not reloaded, all stays as it was: %s", error)  # noqa: TRY400 - the user's mistake
                 answer.set_exception(error)
             else:
                 answer.set_result(done)
 
-    async def _reload(self) -> Reloaded:
+    async def _reload(self, obey: Obey) -> Reloaded:
         new = await anyio.to_thread.run_sync(self._read)
         found = changes(self._config, new)
         refused = [change for change in found if not change.reloadable]
@@ -114,7 +116,7 @@ class Reloader:
             raise NeedsRestart(refused)
         let_in = await anyio.to_thread.run_sync(self._entrance_of, new)
         async with self._on_trial(new) as code:
-            functions = self._obey(new, let_in, code)
+            functions = obey(new, let_in, code)
             self._config = new
         said = [*map(str, found), *functions.words()]
         log.info("reloaded: %s", "; ".join(said) or "nothing but the code can have changed")

@@ -5,12 +5,12 @@ from typing import Final
 
 from vera_supervisor.clock import Clock
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.events import Recovered
+from vera_supervisor.scheduling.events import Recovered
 from vera_supervisor.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
-#: So many records are read at a time: few enough for the loop to turn in between.
+#: Records read at a time: few enough for the loop to turn in between.
 CHUNK: Final = 2_000
 
 
@@ -21,7 +21,7 @@ async def take_up(store: Store, dispatcher: Dispatcher, clock: Clock) -> int:
         last = records[-1].number
         found += len(records)
         others = {other for record in records for other in record.task.depends_on}
-        # Older ones that have not ended are live, or in this very chunk: those it finds itself.
+        # The scheduler knows those that have not ended: they are live, or in this very chunk.
         ended = await dispatcher.records.ends(others) if others else {}
         dispatcher.post(Recovered(tuple(records), clock.wall(), more=True, ended=ended))
     if found:

@@ -1,15 +1,13 @@
 """From the configured pools to what the scheduler and the executors have to know of them."""
 
-from difflib import get_close_matches
-
 import msgspec
 
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import GPU_VARIABLE, Config, Pool
 from vera_supervisor.pool.outfits import Outfit
-from vera_supervisor.pools import PoolPolicy
-from vera_supervisor.roster import Size
-from vera_supervisor.slot import Limits
+from vera_supervisor.scheduling.pools import PoolPolicy
+from vera_supervisor.scheduling.roster import Size
+from vera_supervisor.scheduling.slot import Limits
 from vera_worker.errors import VeraError
 from vera_worker.tasks import DEFAULT_POOL
 
@@ -69,11 +67,7 @@ def check_functions(config: Config, catalogue: Catalogue) -> None:
     """Raise UnfitPool where a pool has a function that there is not."""
     for function, pool in sorted(routes(config).items()):
         if function not in catalogue.names:
-            close = get_close_matches(function, catalogue.names, 1)
-            hint = f'; did you mean "{close[0]}"?' if close else ""
-            raise UnfitPool(
-                f'pools.{pool}.functions: no task module offers a function "{function}"{hint}'
-            )
+            raise UnfitPool(f"pools.{pool}.functions: {catalogue.missing(function)}")
 
 
 def _differing(usual: PoolPolicy, pool: Pool) -> PoolPolicy:

@@ -1,71 +1,66 @@
-"""The composition root: what a worker is made of, in which order it starts, and how it stops."""
+"""The composition root: in which order the parts of a worker start, and how they stop."""
 
 import logging
 import os
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor import logs
 from vera_supervisor.access import differences
-from vera_supervisor.admission import Ceilings
-from vera_supervisor.api.app import create_app, methods_of
 from vera_supervisor.api.guard import Guard, audit
-from vera_supervisor.api.room import Room
 from vera_supervisor.api.server import Server
 from vera_supervisor.api.services import Services
-from vera_supervisor.catalogue import Catalogue, Differences, memory_tiers
+from vera_supervisor.catalogue import Catalogue, Differences
 from vera_supervisor.clock import SystemClock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.entrance import Credentials, Entrance, entrance_of
-from vera_supervisor.feed import Feed
 from vera_supervisor.habits_file import keep_habits
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import (
     Pulse,
     StoreWatch,
-    bury_strangers,
     feed_watchdog,
     prune,
+    prune_interval_s,
+    reap_orphans,
 )
 from vera_supervisor.journal import Journal
-from vera_supervisor.journald import Journald
-from vera_supervisor.listening import leave, listen, most_connections, url_of
-from vera_supervisor.logs import to_journal
+from vera_supervisor.listening import leave, listen, url_of
 from vera_supervisor.metrics import Metrics
 from vera_supervisor.notify import Notifier
-from vera_supervisor.policy import Policy
-from vera_supervisor.pool.cgroups import Groups, enforcement, own_groups
-from vera_supervisor.pool.launch import Settings
+from vera_supervisor.parts import (
+    choose_store,
+    code_on_trial,
+    feed_of,
+    groups_of,
+    guarded_app,
+    policy,
+    server_of,
+    shown_output,
+)
+from vera_supervisor.pool.cgroups import enforcement
 from vera_supervisor.pool.pool import Pool
-from vera_supervisor.pool.trial import Candidate, on_trial
+from vera_supervisor.pool.trial import Candidate
 from vera_supervisor.reloading import Reloader
 from vera_supervisor.restart import take_up
-from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import SlotState
-from vera_supervisor.staffing import (
-    check_functions,
-    outfits,
-    pool_policies,
-    routes,
-    warm_ups,
-)
-from vera_supervisor.store.memory import MemoryStore
+from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.slot import SlotState
+from vera_supervisor.staffing import check_functions
 from vera_supervisor.store.protocol import Store
-from vera_supervisor.store.sqlite.store import SqliteStore
 from vera_supervisor.store.url import database_path
 from vera_supervisor.survivors import end_survivors
-from vera_supervisor.task_output import TaskOutput
 from vera_supervisor.timekeeper import Timekeeper
 from vera_worker.handlers import FunctionInfo
 
@@ -128,7 +123,7 @@ async def _serve(
     dispatcher = Dispatcher(
         scheduler, store, journal, metrics, clock, show_output=shown_output(config)
     )
-    # First: then this process may move to a group of its own, which is not what there is to see.
+    # Before the groups are made: this process may then move into one, which has other limits.
     host = Host(config.limits.cpu_cores, config.limits.memory)
     groups = await anyio.to_thread.run_sync(groups_of, config)
     code_of = partial(code_on_trial, groups)
@@ -138,33 +133,14 @@ async def _serve(
     ):
         catalogue = Catalogue(functions, config.tasks.functions)
         check_functions(config, catalogue)
-        warn_of_doubts(catalogue)
+        warn_of_doubts(config, catalogue)
         scheduler.obey(policy(config, catalogue))
-        timekeeper = Timekeeper(config, catalogue, dispatcher, clock)
+        marks = ScheduleMarks(database_path(config.store.url))
+        timekeeper = Timekeeper(config, catalogue, dispatcher, clock, marks)
         await take_up(store, dispatcher, clock)
         await first_executor(scheduler)
         pulse = Pulse(host, dispatcher, clock, pool, config.limits.gpus)
         pulse.tell_capacity()
-        store_watch = StoreWatch(store, clock)
-
-        def obey(new: Config, entrance: Entrance, code: Candidate) -> Differences:
-            catalogue = Catalogue(code.functions, new.tasks.functions)
-            check_functions(new, catalogue)
-            templates = timekeeper.templates(new, catalogue)
-            # Whatever could fail has not: from here on all is taken up, with nobody in between.
-            differences = services.catalogue.differences(catalogue)
-            tell_of_tokens(app.credentials, entrance.credentials)
-            app.credentials, server.tls = entrance
-            services.config, services.catalogue = new, catalogue
-            timekeeper.obey(templates)
-            logs.configure(new.logging.level, new.logging.format)
-            pool.adopt(code)
-            scheduler.obey(policy(new, catalogue))
-            dispatcher.post(ev.CodeReplaced())
-            warn_of_doubts(catalogue)
-            return differences
-
-        reloader = Reloader(config, world.read, entrance_of, code_of, obey)
         services = Services(
             config=config,
             dispatcher=dispatcher,
@@ -173,28 +149,19 @@ async def _serve(
             metrics=metrics,
             host=host,
             pulse=pulse,
-            store_watch=store_watch,
+            store_watch=StoreWatch(store, clock),
             clock=clock,
-            reloader=reloader,
+            reloader=Reloader(config, world.read, entrance_of, code_of),
             enforcement=enforcement(groups),
             started_at=clock.now(),
         )
-        app = guarded_app(services, entrance)
-        server = Server(
-            app,
-            [listener],
-            Room(most_connections(config), config.server.max_peer_connections),
-            send_timeout_s=config.server.send_timeout,
-            tls=entrance.tls,
-        )
+        guard = guarded_app(services, entrance)
+        server = server_of(config, listener, guard, entrance)
+        worker = Worker(services, guard, server, timekeeper, pool)
         url = url_of(listener, tls=entrance.tls is not None)
         await server.open()
-        for service in (pulse.run, store_watch.run, timekeeper.run, bury_strangers):
-            group.start_soon(service)
-        group.start_soon(prune, store, clock)
-        group.start_soon(keep_habits, scheduler.waiting.habits, config.store.url, catalogue.names)
-        group.start_soon(reloader.run, world.hangups, notifier)
-        group.start_soon(feed_watchdog, notifier, services.gets_on)
+        for job in worker.jobs(world):
+            group.start_soon(job)
         group.start_soon(_tell_ready, services, notifier, url)
         _announce(url, world.ready_fd)
         await stop_on_signal(config, dispatcher, notifier)
@@ -203,95 +170,68 @@ async def _serve(
         group.cancel_scope.cancel()
 
 
+class Worker(NamedTuple):
+    """A running worker: what goes on in it besides requests, and what a reload changes."""
+
+    services: Services
+    guard: Guard
+    server: Server
+    timekeeper: Timekeeper
+    pool: Pool
+
+    def jobs(self, world: World) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """Return everything that runs beside the requests, for ever."""
+        services, notifier = self.services, world.notifier
+        habits, kept = services.dispatcher.scheduler.waiting.habits, services.config.store
+        return [
+            services.pulse.run,
+            services.store_watch.run,
+            self.timekeeper.run,
+            reap_orphans,
+            partial(prune, services.store, services.clock, prune_interval_s(kept.result_ttl)),
+            partial(keep_habits, habits, kept.url),
+            partial(services.reloader.run, self.obey, world.hangups, notifier),
+            partial(feed_watchdog, notifier, services.makes_progress),
+        ]
+
+    def obey(self, config: Config, entrance: Entrance, code: Candidate) -> Differences:
+        """Go by these from now on, and return how the functions differ.
+
+        Raises UnfitPool or UnfitSchedule, and then nothing has changed.
+        """
+        catalogue = Catalogue(code.functions, config.tasks.functions)
+        check_functions(config, catalogue)
+        templates = self.timekeeper.templates(config, catalogue)
+        # Nothing can fail from here on, and nobody gets a turn in between.
+        services, dispatcher = self.services, self.services.dispatcher
+        differences = services.catalogue.differences(catalogue)
+        tell_of_tokens(self.guard.credentials, entrance.credentials)
+        self.guard.credentials, self.server.tls = entrance
+        services.config, services.catalogue = config, catalogue
+        self.timekeeper.obey(templates)
+        logs.configure(config.logging.level, config.logging.format)
+        self.pool.adopt(code)
+        dispatcher.scheduler.obey(policy(config, catalogue))
+        dispatcher.post(ev.CodeReplaced())
+        warn_of_doubts(config, catalogue)
+        return differences
+
+
 def tell_of_tokens(old: Credentials, new: Credentials) -> None:
     """Put down whose tokens a reload has changed."""
     for said in differences(old, new):
         audit.info("token %s", said)
 
 
-def guarded_app(services: Services, entrance: Entrance) -> Guard:
-    """Return the application behind its guard."""
-    app = create_app(services)
-    return Guard(
-        app,
-        credentials=entrance.credentials,
-        allowed_hosts=services.config.server.allowed_hosts,
-        open_metrics=services.config.auth.open_metrics,
-        methods_of=methods_of(app),
-    )
-
-
-def choose_store(config: Config, metrics: Metrics) -> Store:
-    """Return the store that the configuration names, to be opened."""
-    result_ttl_s, max_bytes = config.store.result_ttl, config.store.max_bytes
-    path = database_path(config.store.url)
-    if path is None:
-        return MemoryStore(result_ttl_s=result_ttl_s, max_bytes=max_bytes)
-    return SqliteStore(
-        path,
-        result_ttl_s=result_ttl_s,
-        max_bytes=max_bytes,
-        on_commit=metrics.commit_seconds.observe,
-    )
-
-
-def feed_of(config: Config) -> Feed:
-    """Return what clients can watch tasks by."""
-    return Feed(config.server.event_history, config.server.event_backlog)
-
-
-def policy(config: Config, catalogue: Catalogue | None = None) -> Policy:
-    """Return what the scheduler is to go by."""
-    return Policy(
-        pools=pool_policies(config),
-        routes=routes(config),
-        queue_size=config.queue.size,
-        ceilings=Ceilings(
-            max_cpu_percent=config.limits.max_cpu_percent,
-            max_memory_percent=config.limits.max_memory_percent,
-        ),
-        aging_step_s=config.queue.aging_step,
-        crash_retries=config.limits.crash_retries,
-        at_most_once=frozenset() if catalogue is None else catalogue.at_most_once,
-        max_concurrency={} if catalogue is None else catalogue.max_concurrency,
-        alone=frozenset() if catalogue is None else catalogue.alone,
-        sandboxes={} if catalogue is None else catalogue.sandboxes,
-        task_memory=memory_tiers(config.limits.task_memory, config.limits.memory_tiers),
-        memory={} if catalogue is None else catalogue.memory,
-        functions=None if catalogue is None else catalogue.names,
-    )
-
-
-def shown_output(config: Config) -> Callable[[str, int, bytes], None] | None:
-    """Return what takes the output of attempts for the log, if that is wanted."""
-    if not config.logging.task_output:
-        return None
-    return TaskOutput(Journald() if to_journal() else None).write
-
-
-def groups_of(config: Config) -> Groups | None:
-    """Return where executors get control groups; None: nowhere."""
-    if not config.executor.control_groups:
-        return None
-    return own_groups(config.limits.task_processes)
-
-
-def warn_of_doubts(catalogue: Catalogue) -> None:
-    """Say what is said of functions in vain."""
+def warn_of_doubts(config: Config, catalogue: Catalogue) -> None:
+    """Say what is said in vain."""
+    if config.limits.task_memory is not None and config.limits.memory_tiers:
+        log.warning(
+            "limits.task_memory holds nobody to anything: limits.memory_tiers is set as well; "
+            "take one of them out"
+        )
     for doubt in catalogue.doubts:
         log.warning("%s", doubt)
-
-
-def code_on_trial(groups: Groups | None, config: Config) -> AbstractAsyncContextManager[Candidate]:
-    """Return the code that a configuration names, to be loaded and tried."""
-    settings = Settings(
-        modules=config.tasks.modules,
-        max_payload_bytes=config.limits.max_body,
-        max_result_bytes=config.limits.max_result,
-        nice=config.executor.nice,
-        warm_ups=warm_ups(config),
-    )
-    return on_trial(settings, groups, outfits(config), config.executor.start_timeout)
 
 
 @asynccontextmanager
@@ -360,8 +300,11 @@ async def first_executor(scheduler: Scheduler) -> None:
 
 
 async def _tell_ready(services: Services, notifier: Notifier, url: str) -> None:
-    """Tell the service manager once a task would start; how long that may take is its business."""
-    while not services.health().ready:  # noqa: ASYNC110 - no single event makes it so
+    """Tell the service manager once it works; how long that may take is its business.
+
+    A machine that others fill just now is no reason to start it again.
+    """
+    while not services.health().works:  # noqa: ASYNC110 - no single event makes it so
         await anyio.sleep(_READY_POLL_S)
     notifier.ready(f"takes tasks on {url}")
 

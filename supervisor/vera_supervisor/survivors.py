@@ -1,8 +1,9 @@
 """What an earlier run of this worker left running: found by a mark in its environment, and killed.
 
-The fork server kills all executors with all that they started as soon as its supervisor dies. It
-may still be at it when the next run starts; and where it was killed together with its supervisor,
-daemons that tasks had started live on. None of them may meet the next attempt of its task.
+The fork server kills all executors, with everything they started, as soon as its supervisor dies.
+It may still be doing so when the next run starts; and if it was killed together with its
+supervisor, daemons that tasks had started live on. None of them must meet the next attempt of its
+task.
 """
 
 import logging
@@ -25,8 +26,8 @@ _PAUSE_S: Final = 0.005
 def end_survivors(database: Path) -> int:
     """Kill what earlier runs on `database` left, and mark what this one will start.
 
-    Blocks until all is gone, a few seconds at most; returns how many were killed. Only for the
-    owner of the database: so an earlier run can have none that still is at work.
+    Blocks until they are gone, a few seconds at most; returns how many were killed. Only the owner
+    of the database may call this: then no earlier run can still be at work.
     """
     wanted = os.fsencode(f"{MARK}={database.resolve()}")
     killed: set[int] = set()
@@ -35,7 +36,7 @@ def end_survivors(database: Path) -> int:
         if time.monotonic() > give_up_at:
             log.warning("%d processes of an earlier run do not vanish: %s", len(found), found)
             break
-        for pid in found:  # again those that forked meanwhile: what is killed forks no more
+        for pid in found:  # and again: one may have forked before it was killed
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         killed.update(found)
@@ -51,7 +52,7 @@ def _marked(wanted: bytes) -> list[int]:
     for name in os.listdir("/proc"):
         if not name.isdecimal() or int(name) == os.getpid():
             continue
-        # Those that are gone have no file, those of others are not ours to read.
+        # Processes that are gone have no such file; those of other users are not ours to read.
         with suppress(OSError), open(f"/proc/{name}/environ", "rb") as file:
             if wanted in file.read().split(b"\0"):
                 found.append(int(name))

@@ -1,30 +1,30 @@
 """Submits what recurs when it is due; the one part of the schedules that knows what time it is.
 
-The id of a task follows from the name of its schedule and its due time, and a store takes an id
-once: neither a restart nor a clock that is put back makes two tasks of one due time.
+The id of a task follows from the name of its schedule and its due time, and a store accepts an id
+once: neither a restart nor a clock that is set back makes two tasks of one due time.
 """
 
 import logging
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Final
 
 import anyio
 import msgspec
 
-from vera_supervisor import effects as fx
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config, Schedule
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.recurrence import ON_TIME_S, MissedRun, Recurrence, due_text
+from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling import effects as fx
 from vera_supervisor.store.url import database_path
 from vera_worker.errors import VeraError
 from vera_worker.tasks import Task
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two looks at the clock at most: it may have been set, or the machine slept.
+#: Seconds between two looks at the clock, at most: it may be set, or the machine may sleep.
 LONGEST_NAP_S: Final = 30.0
 #: Seconds until what was refused is submitted again.
 RETRY_S: Final = 5.0
@@ -38,7 +38,12 @@ class Timekeeper:
     """Keeps all schedules of a worker."""
 
     def __init__(
-        self, config: Config, catalogue: Catalogue, dispatcher: Dispatcher, clock: Clock
+        self,
+        config: Config,
+        catalogue: Catalogue,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        marks: ScheduleMarks,
     ) -> None:
         """Take the schedules; raise UnfitSchedule where one could never be kept."""
         durable = database_path(config.store.url) is not None
@@ -49,7 +54,8 @@ class Timekeeper:
                 templates[schedule.name],
                 dispatcher,
                 clock,
-                # Whatever became due before that, the store may know no more that it was done.
+                marks,
+                # The store may no longer know whether anything that was due earlier was done.
                 look_back_s=config.store.result_ttl if durable else 0.0,
             )
             for schedule in config.schedules
@@ -81,6 +87,7 @@ class Keeper:
         template: Task,
         dispatcher: Dispatcher,
         clock: Clock,
+        marks: ScheduleMarks,
         *,
         look_back_s: float,
     ) -> None:
@@ -91,12 +98,21 @@ class Keeper:
         self._dispatcher = dispatcher
         self._clock = clock
         self._recurrence = Recurrence(schedule.cron, schedule.timezone)
-        if schedule.missed is MissedRun.SKIP:
-            look_back_s = min(look_back_s, ON_TIME_S)
+        self._marks = marks
         #: All due times up to this one are dealt with.
-        self._since = clock.wall() - look_back_s
-        #: The due time whose task was refused last, so that this is said once.
+        self._since = self._dealt_with(look_back_s)
+        #: The due time whose task was refused last, so that the log says so once.
         self._refused: int | None = None
+
+    def _dealt_with(self, look_back_s: float) -> float:
+        """Return up to when all due times count as dealt with at the start."""
+        now, mark = self._clock.wall(), self._marks.get(self.name)
+        if mark is not None and mark > now:
+            mark = None  # the clock has been put back since; ids are accepted once all the same
+        if self._schedule.missed is MissedRun.SKIP:
+            look_back_s = min(look_back_s, ON_TIME_S)
+            return max(mark or 0, now - look_back_s)
+        return now - look_back_s if mark is None else mark
 
     async def run(self) -> None:
         """Keep it for ever."""
@@ -110,20 +126,24 @@ class Keeper:
         if turn.run is not None:
             if not await self._submit(turn.run):
                 return RETRY_S
-            self._since = turn.run
+            await self._pass(turn.run)
         elif turn.missed is not None:
             log.warning(
                 "schedules.%s: the run that was due at %s is left out",
                 self._schedule.name,
                 due_text(turn.missed),
             )
-            self._since = turn.missed
+            await self._pass(turn.missed)
         now = self._clock.wall()
         following = self._recurrence.next_after(max(now, self._since))
         return LONGEST_NAP_S if following is None else min(LONGEST_NAP_S, following - now)
 
+    async def _pass(self, due: int) -> None:
+        self._since = due
+        await self._marks.set(self.name, due)
+
     async def _submit(self, due: int) -> bool:
-        """Return whether there is a task for that due time now."""
+        """Return whether that due time is dealt with: there is a task for it, or never will be."""
         name = self._schedule.name
         task = msgspec.structs.replace(
             self.template,
@@ -132,6 +152,9 @@ class Keeper:
         )
         answer = await self._dispatcher.submit(task)
         if isinstance(answer, fx.Accept) or answer.refusal is fx.Refusal.CONFLICT:
+            return True
+        if answer.refusal not in fx.PASSING:
+            log.error("schedules.%s: refused, and left out: %s", name, answer.detail)
             return True
         if self._refused != due:
             log.warning("schedules.%s: refused, and tried again: %s", name, answer.detail)
@@ -151,12 +174,8 @@ def template(schedule: Schedule, config: Config, catalogue: Catalogue) -> Task:
     """Return the task of a schedule without its id and time; raise UnfitSchedule."""
     function = catalogue.get(schedule.function)
     if function is None:
-        near = get_close_matches(schedule.function, catalogue.names, 1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise UnfitSchedule(
-            f"schedules.{schedule.name}.function: no task module offers a function "
-            f'"{schedule.function}"{hint}'
-        )
+        missing = catalogue.missing(schedule.function)
+        raise UnfitSchedule(f"schedules.{schedule.name}.function: {missing}")
     args, kwargs = list(schedule.args), dict(schedule.kwargs or {})
     fault = function.fault(args, kwargs)
     if fault is not None:

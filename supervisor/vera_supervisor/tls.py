@@ -1,4 +1,4 @@
-"""Certificates: read as a whole and checked, so that a fault is a sentence and not a handshake."""
+"""Certificates, checked when they are read: a fault is a sentence, and not a failed handshake."""
 
 import os
 import ssl
@@ -6,6 +6,7 @@ import stat
 from typing import Final, NoReturn
 
 from vera_supervisor.config import Config
+from vera_supervisor.trusted_files import is_ours, open_to_read
 from vera_worker.errors import VeraError
 
 #: A private key may be read by a group, as systemd's credentials and Debian's ssl-cert are.
@@ -56,7 +57,7 @@ def server_context(config: Config) -> ssl.SSLContext | None:
 def _check_key(path: str) -> None:
     _require_readable("server.tls_key", path)
     found = os.stat(path)
-    if found.st_uid not in (os.geteuid(), 0):
+    if not is_ours(found):
         raise UnfitCertificate(
             f"server.tls_key {path} belongs to user {found.st_uid}, who knows it: make a new key"
         )
@@ -68,8 +69,7 @@ def _check_key(path: str) -> None:
 
 def _require_readable(key: str, path: str) -> None:
     try:
-        # Without O_NONBLOCK a FIFO would hold up the start.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_to_read(path)
     except OSError as error:
         raise UnfitCertificate(f"{key} {path} cannot be read: {error.strerror}") from error
     try:

@@ -47,7 +47,7 @@ def post(node: WorkerProcess, bodies: list[bytes], headers: dict[str, str], **qu
 
 @pytest.mark.parametrize("headers", [JSON, NDJSON])
 def test_one_answer_for_each_in_order(node: WorkerProcess, headers: dict[str, str]) -> None:
-    answers = post(node, [call("echo", i) for i in range(20)], headers, wait=10)
+    answers = post(node, [call("echo", i) for i in range(20)], headers, wait=60)
     assert [answer["code"] for answer in answers] == [200] * 20
     assert [answer["payload"]["args"] for answer in answers] == [[i] for i in range(20)]
     assert [answer["result"]["args"] for answer in answers] == [[i] for i in range(20)]
@@ -132,11 +132,14 @@ def test_a_stream_may_be_longer_than_any_one_body(node: WorkerProcess) -> None:
 def test_the_same_id_twice_is_one_task_and_with_another_body_a_conflict(
     node: WorkerProcess,
 ) -> None:
+    first = post(node, [call("noop", task_id="twins")] * 3, NDJSON)
+    assert [answer["code"] for answer in first] == [202, 200, 200]
+    assert [answer["task_id"] for answer in first] == ["twins"] * 3
     one, other = call("noop", task_id="twin"), call("echo", task_id="twin")
-    answers = post(node, [one, one, other], NDJSON, wait=10)
+    answers = post(node, [one, one, other], NDJSON, wait=60)
     assert [answer["code"] for answer in answers] == [200, 200, 409]
     assert [answer["task_id"] for answer in answers[:2]] == ["twin"] * 2
-    again = post(node, [one, other], JSON, wait=10)
+    again = post(node, [one, other], JSON, wait=60)
     assert [answer["code"] for answer in again] == [200, 409]
     assert again[0]["status"] == "completed"
     assert post(node, [one], NDJSON)[0]["code"] == 200
@@ -155,7 +158,7 @@ def test_a_slow_one_holds_back_the_answers_behind_it_until_its_time_is_up(
     node: WorkerProcess,
 ) -> None:
     bodies = [call("sleep", 60, task_id="slow"), call("noop", task_id="behind")]
-    slow, behind = post(node, bodies, NDJSON, wait=0.2)
+    slow, behind = post(node, bodies, NDJSON, wait=1)
     assert (slow["code"], slow["status"]) == (202, "running")
     assert (behind["code"], behind["status"], behind["blocked_by"]) == (202, "queued", "executors")
     node.client.delete("/task/slow")
@@ -239,7 +242,7 @@ def test_a_client_that_leaves_in_the_middle(node: WorkerProcess, way: str, query
                 assert task_id not in acknowledged
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(st.lists(st.sampled_from([NOOP, b"oops", b"", call("noop", 1)]), max_size=30))
 def test_any_mixture_has_its_answers_in_order(node: WorkerProcess, lines: list[bytes]) -> None:
     codes = [answer["code"] for answer in post(node, lines, NDJSON)]

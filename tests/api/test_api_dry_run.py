@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.http_answers import assert_problem
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.drain_rate import MAX_RETRY_AFTER_S
+from vera_supervisor.scheduling.drain_rate import MAX_RETRY_AFTER_S
 
 pytestmark = pytest.mark.system
 
@@ -74,7 +74,7 @@ def test_what_would_be_refused_is_refused(node: WorkerProcess) -> None:
 
 
 def test_a_task_that_there_was_before_stands_as_it_does(node: WorkerProcess) -> None:
-    node.submit("sleep", 0, task_id="old", wait=20)
+    node.submit("sleep", 0, task_id="old", wait=60)
     body = {"task_id": "old", "payload": {"function": "sleep", "args": [0], "kwargs": {}}}
     again = node.client.post("/task/submit?dry_run=true", json=body)
     assert (again.status_code, again.json()["status"]) == (200, "completed")

@@ -79,7 +79,7 @@ def test_the_events_of_one_task_up_to_its_end(node: WorkerProcess) -> None:
 
 
 def test_a_task_that_has_ended_is_told_at_once_and_once(node: WorkerProcess) -> None:
-    task_id = node.submit("fail", wait=10)["task_id"]
+    task_id = node.submit("fail", wait=60)["task_id"]
     path = f"/task/{task_id}/events"
     with listening(node, path) as stream:
         [state] = stream.rest()
@@ -97,7 +97,7 @@ def test_all_events_from_now_on(node: WorkerProcess) -> None:
     with listening(node) as stream:
         stream.comment()
         for task_id in ("x", "y"):
-            node.submit("noop", task_id=task_id, wait=10)
+            node.submit("noop", task_id=task_id, wait=60)
         seen = [stream.message() for _ in range(6)]
     assert [(m.data["task_id"], m.kind) for m in seen if m] == [
         (task_id, kind) for task_id in ("x", "y") for kind in ("queued", "started", "ended")
@@ -107,11 +107,11 @@ def test_all_events_from_now_on(node: WorkerProcess) -> None:
 def test_who_was_cut_off_goes_on_where_it_was(node: WorkerProcess) -> None:
     with listening(node) as stream:
         stream.comment()
-        node.submit("noop", task_id="before", wait=10)
+        node.submit("noop", task_id="before", wait=60)
         first = stream.message()
         assert first is not None
         assert (first.kind, first.data["position"]) == ("queued", 1)
-    node.submit("noop", task_id="between", wait=10)
+    node.submit("noop", task_id="between", wait=60)
     with listening(node, last_id=first.id) as stream:
         missed = [stream.message() for _ in range(5)]
         assert [(m.data["task_id"], m.kind) for m in missed if m] == [
@@ -121,7 +121,7 @@ def test_who_was_cut_off_goes_on_where_it_was(node: WorkerProcess) -> None:
             ("between", "started"),
             ("between", "ended"),
         ]
-        node.submit("noop", task_id="after", wait=10)
+        node.submit("noop", task_id="after", wait=60)
         live = stream.message()
         assert live is not None
         assert live.data["task_id"] == "after"
@@ -130,21 +130,21 @@ def test_who_was_cut_off_goes_on_where_it_was(node: WorkerProcess) -> None:
 def test_who_was_away_for_too_long_is_told_so_and_goes_on(node: WorkerProcess) -> None:
     with listening(node) as stream:
         stream.comment()
-        node.submit("noop", wait=10)
+        node.submit("noop", wait=60)
         first = stream.message()
     assert first is not None
     for _ in range(20):
-        node.submit("noop", wait=10)
+        node.submit("noop", wait=60)
     for last_id in (first.id, "00000000-1", "nonsense"):
         with listening(node, last_id=last_id) as stream:
             reset = stream.message()
             assert reset is not None
             assert reset.kind == "reset"
-            node.submit("noop", task_id=f"after-{last_id}", wait=10)
+            node.submit("noop", task_id=f"after-{last_id}", wait=60)
             following = stream.message()
             assert following is not None
             assert following.data["task_id"] == f"after-{last_id}"
-    node.submit("noop", task_id="known", wait=10)
+    node.submit("noop", task_id="known", wait=60)
     with listening(node, "/task/known/events", last_id=first.id) as stream:
         kinds = [message.kind for message in stream.rest()]
     assert kinds == ["reset", "state"]
@@ -158,7 +158,7 @@ def test_a_silent_stream_shows_that_it_lives(node: WorkerProcess) -> None:
 def test_progress_is_an_event(node: WorkerProcess) -> None:
     with listening(node) as stream:
         stream.comment()
-        task_id = node.submit("sleep", 0.3, wait=10)["task_id"]
+        task_id = node.submit("sleep", 0.3, wait=60)["task_id"]
         messages = []
         while not messages or messages[-1].kind != "ended":
             message = stream.message()
@@ -185,7 +185,7 @@ def test_a_worker_that_stops_ends_its_streams(tmp_path: Any) -> None:
             stream.comment()
             node.process.terminate()
             assert stream.rest() == []
-        assert node.process.wait(10) == 0
+        assert node.process.wait(60) == 0
 
 
 def test_who_asks_for_the_headers_of_a_stream_gets_no_more(node: WorkerProcess) -> None:

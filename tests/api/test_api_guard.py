@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.fake_clock import FakeClock
-from vera_supervisor.access import credential, is_loopback
+from vera_supervisor.access import Credential, Scope, credential, digest, is_loopback
 from vera_supervisor.api.guard import Guard
+from vera_supervisor.api.sender import SENDER, Sender
 
-TOKEN = "a-token"
+TOKEN = "a-token-of-some-length"
 
 
 async def _no_app(*_: object) -> None:
@@ -178,3 +180,23 @@ def test_refused_strangers_fill_no_log_and_nobody_else_is_left_out(
         f"{path} by token 'token' from ?: 403",
         f"{path} by nobody known from ?: 401, the last of 100 in a row",
     ]
+
+
+def test_who_sends_is_known_by_name_unless_one_token_is_for_everything() -> None:
+    """What was submitted before there were tokens must not belong to the first one that is."""
+    ruler = credential("ruler")
+    ci = Credential("ci", digest(b"ci"), frozenset({Scope.SUBMIT}))
+
+    def sender(token: bytes, *known: Credential) -> Sender:
+        guard = Guard(_no_app, credentials=known, allowed_hosts=())
+        scope = {"http_version": "1.1", "method": "POST", "path": "/task/submit"}
+
+        def sent() -> Sender:
+            assert guard.fault(scope | {"headers": [HOST, bearer(token)]}) is None
+            return SENDER.get()
+
+        return copy_context().run(sent)
+
+    assert sender(b"ruler", ruler) == Sender(None, rules=True)
+    assert sender(b"ruler", ruler, ci) == Sender("token", rules=True)
+    assert sender(b"ci", ruler, ci) == sender(b"ci", ci) == Sender("ci", rules=False)

@@ -68,6 +68,12 @@ def test_the_verdict(changes: dict[str, Any], state: State, reason: str | None) 
         assert verdict.reasons[0].startswith(reason)
 
 
+def test_at_a_standstill_it_works_and_no_task_would_start() -> None:
+    verdict = assess(structs.replace(WELL, held_back="CPU use is 99 %", standstill=True))
+    assert (verdict.state, verdict.works, verdict.ready) == (State.DEGRADED, True, False)
+    assert assess(structs.replace(WELL, held_back="CPU use is 99 %")).ready
+
+
 @pytest.mark.parametrize(
     ("failed_starts", "replaced", "state"),
     [(0, True, State.HEALTHY), (0, False, State.UNHEALTHY), (3, True, State.UNHEALTHY)],

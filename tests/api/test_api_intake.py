@@ -12,12 +12,12 @@ from vera_supervisor.api import intake as intake_module
 from vera_supervisor.api.app import create_app
 from vera_supervisor.api.intake import Intake
 from vera_supervisor.api.lines import Line
-from vera_supervisor.api.sender import SENDER
+from vera_supervisor.api.sender import SENDER, Sender
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import run_again
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import Config
-from vera_supervisor.store.protocol import Page, Query
+from vera_supervisor.store.protocol import Page, Query, StoreUnavailable
 from vera_worker.handlers import describe
 
 ASLEEP = cast("Any", None)
@@ -229,6 +229,49 @@ async def test_a_task_that_had_ended_before_is_answered_at_once() -> None:
 
 
 @on_loop
+async def test_a_line_that_cannot_be_looked_into_is_refused_and_no_other(monkeypatch: Any) -> None:
+    desk = Desk()
+    monkeypatch.setattr(desk.bench.store, "get", unreadable)
+    dependent = b'{"payload":{"function":"noop"},"depends_on":["z"]}'
+    desk.came.put_nowait([Line(1, dependent), Line(2, b'{"payload":{"function":"noop"}}')])
+    desk.came.put_nowait(None)
+    await turn(10)
+    desk.bench.store.acknowledge()
+    await desk.client
+    refused, accepted = map(json.loads, desk.answers)
+    assert (refused["code"], refused["detail"], refused["line"]) == (503, "the disk is gone", 1)
+    assert refused["retry_after"] >= 1
+    assert accepted["code"] == 202
+
+
+@on_loop
+async def test_a_task_that_had_ended_before_is_named_though_it_cannot_be_read(
+    monkeypatch: Any,
+) -> None:
+    desk = Desk(wait_s=300.0)
+    await desk.send("a")
+    desk.bench.store.acknowledge()
+    desk.bench.pool.end("a")
+    desk.bench.store.acknowledge()
+    await desk.until_answered(1)
+    monkeypatch.setattr(desk.bench.store, "get", unreadable)
+    await desk.send("a")
+    desk.bench.store.acknowledge()
+    await desk.until_answered(2)
+    assert json.loads(desk.answers[1]) == {
+        "code": 200,
+        "status": "completed",
+        "task_id": "a",
+        "position": None,
+    }
+    desk.client.cancel()
+
+
+async def unreadable(_: str) -> None:
+    raise StoreUnavailable("the disk is gone")
+
+
+@on_loop
 async def test_the_wait_is_counted_from_the_acceptance_and_then_over() -> None:
     desk = Desk(wait_s=0.001)
     await desk.send("a")
@@ -267,7 +310,7 @@ async def test_few_pages_are_put_together_at_once(monkeypatch: Any) -> None:
 @on_loop
 async def test_a_task_that_is_run_again_takes_the_turn_of_who_asks_for_it() -> None:
     desk = Desk()
-    SENDER.set("who-retries")
+    SENDER.set(Sender("who-retries"))
     task = run_again(make_task("a", function="noop", client="who-submitted"), desk.services)
     assert (task.client, task.retry_of) == ("who-retries", "a")
     desk.client.cancel()

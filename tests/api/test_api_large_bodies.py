@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.on_loop import on_loop
@@ -18,27 +18,31 @@ SETTINGS = {"VERA_LIMITS__MAX_BODIES": "200KiB"}
 LARGE = 150 * 1024
 
 
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 120)), st.data())
-def test_the_room_is_never_overdrawn_and_all_of_it_comes_back(
-    sizes: list[int], data: st.DataObject
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 120))), st.data())
+def test_the_room_is_never_overdrawn_by_all_nor_by_one_and_all_of_it_comes_back(
+    bodies: list[tuple[str, int]], data: st.DataObject
 ) -> None:
-    room, held = BodyRoom(100), list[int]()
-    for size in sizes:
-        fits = not sum(held) or sum(held) + size <= 100
-        assert room.take(size) is fits
+    room, held = BodyRoom(100), list[tuple[str, int]]()
+    for client, size in bodies:
+        taken = sum(other for _, other in held)
+        mine = sum(other for who, other in held if who == client)
+        fits = (not taken or taken + size <= 100) and (not mine or mine + size <= 90)
+        assert room.of(client).full is (taken >= 100 or mine >= 90)
+        assert room.of(client).take(size) is fits
         if fits:
-            held.append(size)
+            held.append((client, size))
         if held and data.draw(st.booleans()):
-            room.give_back(held.pop())
-    for size in held:
-        room.give_back(size)
-    assert room.take(1000), "one body always has room"
+            who, less = held.pop()
+            room.of(who).give_back(less)
+    for client, size in held:
+        room.of(client).give_back(size)
+    assert not room.taken_by, "nobody who has nothing is remembered"
+    assert room.of("a").take(1000), "one body always has room"
 
 
 @on_loop
 async def test_large_pieces_of_a_stream_are_counted_while_they_are_sent() -> None:
-    room, full = BodyRoom(100_000), list[bool]()
+    room, full = BodyRoom(100_000).of("a"), list[bool]()
 
     async def send(_: Any) -> None:
         full.append(room.full)

@@ -14,7 +14,8 @@ from tests.support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.system
 
-ROUNDS: Final = 3
+#: The best round shows what the worker does, the others what the machine does to it.
+ROUNDS: Final = 12
 LATE_S: Final = 0.1
 _HEAD: Final = b'{"payload":{"function":"noop","args":['
 #: Each as large as a body may be, and refused or run: what takes a decoder longest.
@@ -63,6 +64,9 @@ def _late_while_sending(body: bytes, worker: WorkerProcess) -> float:
 @pytest.mark.parametrize("name", BODIES)
 def test_others_are_answered_at_once_while_it_comes_in(node: WorkerProcess, name: str) -> None:
     usual = live_p99(node)  # of a machine with other work to do
-    # The best round shows what the worker does, the others what the machine does to it.
-    late = min(_late_while_sending(BODIES[name], node) for _ in range(ROUNDS))
-    assert late - usual < max(LATE_S, 4 * _bare_s())
+    late = []
+    for _ in range(ROUNDS):
+        late.append(_late_while_sending(BODIES[name], node) - usual)
+        if late[-1] < max(LATE_S, 4 * _bare_s()):
+            return
+    raise AssertionError(late)

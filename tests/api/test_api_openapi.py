@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from html.parser import HTMLParser
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,34 @@ def test_every_shape_is_a_schema_and_every_field_is_explained() -> None:
             assert schema["description"].endswith("."), where
             used.add(f"{name}.{field}" if f"{name}.{field}" in MEANINGS else field)
     assert set(MEANINGS) - used == set(), "words that no shape has"
+
+
+def _answers(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for response in operation["responses"].values():
+        yield from islice(response.get("content", {}).items(), 1)
+
+
+def test_every_answer_has_an_example_and_so_has_every_body() -> None:
+    for operation in OPERATIONS.values():
+        body = operation.get("requestBody", {}).get("content", {})
+        given = [*islice(body.items(), 1), *_answers(operation)]
+        without = [media_type for media_type, media in given if "example" not in media]
+        # The pages and the document are examples themselves.
+        assert set(without) <= {"text/html"} or operation["operationId"] == "openapi", operation
+
+
+def test_an_example_is_what_its_schema_says_and_leaves_no_field_out() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    for operation in OPERATIONS.values():
+        body = operation.get("requestBody", {}).get("content", {})
+        for media_type, media in [*body.items(), *_answers(operation)]:
+            if media_type == "application/json" and "example" in media:
+                schema = media["schema"] | {"components": DOCUMENT["components"]}
+                jsonschema_rs.validate(schema, media["example"])
+        for _, media in _answers(operation):
+            shape = schemas.get(media["schema"].get("$ref", "").rpartition("/")[2], {})
+            for field in shape.get("properties", ()):
+                assert field in media["example"], operation["operationId"]
 
 
 def test_the_rule_for_ids_is_one_that_other_languages_know() -> None:

@@ -118,6 +118,7 @@ ENVELOPE = {
     "tags is text": (asking(tags="x"), 422, "tags"),
     "too many tags": (asking(tags=["x"] * 33), 422, "tags"),
     "tag is a number": (asking(tags=["x", 1]), 422, "tags[1]"),
+    "tag with a NUL": (asking(tags=["x\0y"]), 422, "tags[0]"),
     "more memory than there is": (
         asking(requirements={"memory_mb": 1e9}),
         422,
@@ -144,7 +145,7 @@ CORPUS = NOT_JSON | TOO_MUCH | NOT_ACCEPTABLE
 def nothing_is_queued(node: WorkerProcess) -> Iterator[None]:
     yield
     assert node.client.get("/tasks").json()["tasks"] == []
-    assert node.submit("echo", 1, wait=30)["status"] == "completed"
+    assert node.submit("echo", 1, wait=60)["status"] == "completed"
 
 
 @pytest.mark.parametrize("name", list(CORPUS | ENVELOPE))
@@ -259,9 +260,7 @@ FIELDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     body=st.dictionaries(FIELDS, ANY, max_size=4),
     name=ANY,
@@ -277,9 +276,7 @@ def test_no_body_is_a_fault_of_the_worker(
     assert_problem(answer, answer.status_code, answer.json().get("field"))
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200))
 def test_no_bytes_are_a_fault_of_the_worker(node: WorkerProcess, content: bytes) -> None:
     answer = node.client.post("/task/submit", content=content, headers=JSON)

@@ -1,6 +1,5 @@
 """There is a place for a newcomer, whoever holds the others."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -82,7 +81,6 @@ class Crowd(RuleBasedStateMachine):
 
 
 TestCrowd = Crowd.TestCase
-TestCrowd.settings = settings(deadline=None)
 
 
 def test_one_peer_never_has_all_places() -> None:

@@ -61,7 +61,7 @@ async def until(said: Callable[[], object]) -> None:
 
 
 def run(story: Any) -> None:
-    uvloop.run(asyncio.wait_for(story, 20))  # as the worker does
+    uvloop.run(asyncio.wait_for(story, 60))  # as the worker does
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_record_of_a_completed_task(node: WorkerProcess) -> None:
 
 
 def test_the_record_of_a_failed_task(node: WorkerProcess) -> None:
-    record = node.submit("fail", "no luck", wait=30)
+    record = node.submit("fail", "no luck", wait=60)
     assert set(record) == RECORD
     assert (record["status"], record["error"]) == ("failed", "RuntimeError: no luck")
     assert record["result"] is None
@@ -98,7 +98,7 @@ def test_the_record_of_a_failed_task(node: WorkerProcess) -> None:
 
 def test_large_integers_arrive_as_they_are(node: WorkerProcess) -> None:
     numbers = [2**63, -(2**63), 2**64, 2**53 + 1, 10**4000]
-    assert node.submit("echo", *numbers, wait=30)["result"]["args"] == numbers
+    assert node.submit("echo", *numbers, wait=60)["result"]["args"] == numbers
 
 
 def test_waiting_at_submission_ends_with_the_task(node: WorkerProcess) -> None:
@@ -178,7 +178,7 @@ def test_another_body_for_a_known_id_is_a_conflict(
     node: WorkerProcess, other: dict[str, Any]
 ) -> None:
     task_id = new_id()
-    assert node.submit("echo", 1, task_id=task_id, wait=30)["status"] == "completed"
+    assert node.submit("echo", 1, task_id=task_id, wait=60)["status"] == "completed"
     answer = node.client.post("/task/submit", json=other | {"task_id": task_id})
     assert task_id in assert_problem(answer, 409, "task_id")["detail"]
     assert node.record(task_id)["payload"] == body("echo", 1)["payload"]
@@ -220,7 +220,7 @@ def test_a_running_task_is_cancelled(node: WorkerProcess) -> None:
 
 
 def test_an_ended_task_is_not_cancelled(node: WorkerProcess) -> None:
-    task_id = node.submit("noop", wait=30)["task_id"]
+    task_id = node.submit("noop", wait=60)["task_id"]
     problem = assert_problem(node.client.delete(f"/task/{task_id}"), 409)
     assert "completed" in problem["detail"]
     assert node.record(task_id)["status"] == "completed"
@@ -257,7 +257,7 @@ def test_an_id_older_than_results_are_kept_is_gone(
 
 
 def test_the_output_of_a_task(node: WorkerProcess) -> None:
-    task_id = node.submit("print_everywhere", "héllo", wait=30)["task_id"]
+    task_id = node.submit("print_everywhere", "héllo", wait=60)["task_id"]
     for query in ("", "?follow=1"):
         answer = node.client.get(f"/task/{task_id}/output{query}")
         assert answer.status_code == 200
@@ -278,7 +278,7 @@ def test_the_output_of_a_running_task_is_followed_to_its_end(node: WorkerProcess
 
 def test_pages_of_tasks_newest_first(node: WorkerProcess) -> None:
     tag = new_id()
-    ids = [node.submit("echo", i, tags=[tag, "x"], wait=30)["task_id"] for i in range(5)]
+    ids = [node.submit("echo", i, tags=[tag, "x"], wait=60)["task_id"] for i in range(5)]
     seen: list[str] = []
     cursor = None
     while True:
@@ -296,8 +296,8 @@ def test_pages_of_tasks_newest_first(node: WorkerProcess) -> None:
 
 def test_tasks_are_picked_by_status_function_and_tag(node: WorkerProcess) -> None:
     tag = new_id()
-    good = node.submit("noop", tags=[tag], wait=30)["task_id"]
-    bad = node.submit("fail", tags=[tag], wait=30)["task_id"]
+    good = node.submit("noop", tags=[tag], wait=60)["task_id"]
+    bad = node.submit("fail", tags=[tag], wait=60)["task_id"]
 
     def found(**query: str) -> list[str]:
         page = node.client.get("/tasks", params={"tag": tag} | query).json()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,13 +10,19 @@ import msgspec
 import pytest
 
 from tests.support.http_answers import assert_problem
+from tests.support.patience import until
 from tests.support.worker_process import WorkerProcess
 from vera_supervisor.api.openapi.document import document
 from vera_supervisor.api.openapi.page import HEADERS
 
 pytestmark = pytest.mark.system
 
-SETTINGS = {"WORKER_ID": "node-7", "MAX_WORKERS": "3"}
+SETTINGS = {
+    "WORKER_ID": "node-7",
+    "MAX_WORKERS": "3",
+    "modules": "vera_executor.demo,vera_executor.demo_faults,tests.api.once_tasks",
+    "PYTHONPATH": str(Path(__file__).parents[2]),
+}
 EXECUTORS = {"starting", "idle", "checking", "busy", "stopping", "retiring", "killing"}
 
 
@@ -27,6 +34,7 @@ def assert_json(answer: httpx.Response, status: int = 200) -> Any:
 
 
 def test_health(node: WorkerProcess) -> None:
+    until(lambda: node.client.get("/health").json()["status"] == "healthy")  # all of it is up
     health = assert_json(node.client.get("/health"))
     assert set(health) == {
         "status", "worker_id", "active_tasks", "queue_size", "cpu_percent", "memory_percent",
@@ -53,8 +61,8 @@ def test_probes(node: WorkerProcess) -> None:
 
 def test_metrics_count_what_happened(node: WorkerProcess) -> None:
     before = assert_json(node.client.get("/metrics"))
-    node.submit("noop", wait=30)
-    node.submit("fail", wait=30)
+    node.submit("noop", wait=60)
+    node.submit("fail", wait=60)
     node.client.delete(f"/task/{node.submit('noop', delay=3600)['task_id']}")
     after = assert_json(node.client.get("/metrics"))
     assert set(after) >= {
@@ -73,7 +81,7 @@ def test_metrics_count_what_happened(node: WorkerProcess) -> None:
 
 
 def test_prometheus_has_the_promised_names(node: WorkerProcess) -> None:
-    node.submit("fail", wait=30)
+    node.submit("fail", wait=60)
     answer = node.client.get("/metrics/prometheus")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -116,7 +124,7 @@ def test_no_word_of_a_client_becomes_a_series(node: WorkerProcess) -> None:
         text = node.client.get("/metrics/prometheus").text
         return {line.rpartition(" ")[0] for line in text.splitlines() if line[0] != "#"}
 
-    node.submit("echo", wait=30)
+    node.submit("echo", wait=60)
     before = series()
     for i in range(50):
         word = f"word{i}"
@@ -130,12 +138,15 @@ def test_no_word_of_a_client_becomes_a_series(node: WorkerProcess) -> None:
 def test_functions(node: WorkerProcess) -> None:
     functions = assert_json(node.client.get("/functions"))["functions"]
     by_name = {function["name"]: function for function in functions}
-    assert set(by_name["echo"]) == {"name", "module", "signature", "doc", "pool", "limits", "usage"}
+    assert set(by_name["echo"]) == {
+        "name", "module", "signature", "doc", "pool", "limits", "idempotent", "usage",
+    }  # fmt: skip
     assert by_name["echo"]["pool"] == "default"
     assert by_name["echo"]["module"] == "vera_executor.demo"
     assert by_name["echo"]["signature"].startswith("(*args: Any, **kwargs: Any)")
     assert by_name["echo"]["doc"] == "Return the arguments."
     assert not [name for name in by_name if name.startswith("_")]
+    assert [name for name, each in by_name.items() if not each["idempotent"]] == ["fail_for_good"]
 
 
 def test_capabilities(node: WorkerProcess) -> None:
@@ -157,7 +168,33 @@ def test_execute_answers_with_the_result(node: WorkerProcess) -> None:
     assert (done["success"], done["error"]) == (True, None)
     assert done["data"] == {"args": [1], "kwargs": {"a": 2}}
     assert done["metrics"]["execution_time_ms"] > 0
-    assert node.record(done["metrics"]["task_id"])["status"] == "completed"
+    assert done["metrics"]["task_id"] == "t1"
+    assert node.record("t1")["status"] == "completed"
+
+
+def test_an_execution_that_is_sent_again_is_the_same_one(node: WorkerProcess) -> None:
+    def execute(**more: Any) -> httpx.Response:
+        body = {"id": "again", "payload": {"function": "echo", "args": [1]}} | more
+        return node.client.post("/execute", json=body)
+
+    first = assert_json(execute())
+    assert assert_json(execute()) == first, "the lost answer"
+    problem = assert_problem(execute(timeout=7), 409, field="id")
+    assert "another task has the id 'again'" in problem["detail"]
+    assert_problem(execute(id="a b"), 422, field="id")
+
+
+def test_an_execution_that_failed_is_tried_again_under_its_id(node: WorkerProcess) -> None:
+    def execute(function: str) -> Any:
+        body = {"id": f"try-{function}", "payload": {"function": function}}
+        return assert_json(node.client.post("/execute", json=body))
+
+    first, second = execute("fail"), execute("fail")
+    assert (first["metrics"]["task_id"], second["success"]) == ("try-fail", False)
+    assert node.record(second["metrics"]["task_id"])["retry_of"] == "try-fail"
+    # One that must never start twice is not, whoever asks for it.
+    once = execute("fail_for_good")
+    assert (once["success"], execute("fail_for_good")) == (False, once)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +239,7 @@ def test_drain_and_resume(node: WorkerProcess) -> None:
         resumed = assert_json(node.client.post("/admin/resume"))
     assert resumed["status"] == "healthy"
     assert assert_json(node.client.get("/health/ready"))["status"] == "ready"
-    assert node.submit("noop", wait=30)["status"] == "completed"
+    assert node.submit("noop", wait=60)["status"] == "completed"
     node.client.delete(f"/task/{task_id}")
 
 

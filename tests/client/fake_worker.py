@@ -46,6 +46,19 @@ def problem(status: int, detail: str, **headers: str) -> Reply:
     return Reply(body | {"request_id": "r-1"}, status, named)
 
 
+def line(reply: Reply | dict[str, Any]) -> dict[str, Any]:
+    """Return a reply as it stands among others in the answer to many submissions."""
+    if not isinstance(reply, Reply):
+        reply = Reply(reply)
+    more = {name.lower().replace("-", "_"): int(value) for name, value in reply.headers.items()}
+    return {"code": reply.status} | reply.body | more
+
+
+def lines(*replies: Reply | dict[str, Any]) -> Reply:
+    """Return the answer to many submissions."""
+    return Reply("".join(json.dumps(line(reply)) + "\n" for reply in replies))
+
+
 def record(status: str = "completed", **fields: Any) -> dict[str, Any]:
     """Return a task's record as it travels."""
     payload = {"function": "add", "args": [1, 2], "kwargs": {"mode": "fast"}}

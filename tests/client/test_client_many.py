@@ -61,7 +61,7 @@ def test_a_problem_stands_in_the_place_of_its_task(ask: Ask) -> None:
 
 @pytest.mark.system
 def test_run_again_cancel_and_forget(ask: Ask) -> None:
-    ended = ask("submit", "noop", wait=10)
+    ended = ask("submit", "noop", wait=60)
     again = ask("retry", ended.task_id)
     assert ask("wait", again.task_id).retry_of == ended.task_id
     ask("submit", "noop", delay=600, tags=["late"])
@@ -72,7 +72,7 @@ def test_run_again_cancel_and_forget(ask: Ask) -> None:
 
 @pytest.mark.system
 def test_the_events_of_a_task(ask: Ask) -> None:
-    ended = ask("submit", "noop", wait=10)
+    ended = ask("submit", "noop", wait=60)
     [state] = ask("events", ended.task_id)
     assert (state.kind, state.data["status"]) == ("state", "completed")
     assert ask("events", ended.task_id, state.id) == []

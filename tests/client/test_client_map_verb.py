@@ -6,6 +6,7 @@ import os
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.client.conftest import Run
-from tests.client.fake_worker import Asked, FakeWorker, Reply, failed, problem, record
+from tests.client.fake_worker import Asked, FakeWorker, Reply, failed, lines, problem, record
 from vera_client.commands import bars
 from vera_client.commands.map import Line, count, lines_of, parsed
 from vera_client.mapping import Mapper
@@ -24,7 +25,7 @@ LINES = b'[1, 2]\n\n{"mode": "fast"}\n"word"\n3\n'
 
 
 class Adder(FakeWorker):
-    """Answers each submission with its own arguments; the first one comes last."""
+    """Answers each line with its own arguments; that of the first one comes last."""
 
     def __init__(self, calls: int) -> None:
         super().__init__()
@@ -33,13 +34,17 @@ class Adder(FakeWorker):
         self.done = 0
 
     def answer(self, asked: Asked) -> Reply:
-        payload = asked.json["payload"]
+        assert asked.route == "POST /tasks"
+        return lines(*(self._outcome(json.loads(text)) for text in asked.body.splitlines()))
+
+    def _outcome(self, submission: Any) -> Any:
+        payload = submission["payload"]
         if payload["args"] == [1, 2]:
-            assert self.others_done.wait(10)
+            assert self.others_done.wait(60)
         self.done += 1
         if self.done == self.calls - 1:
             self.others_done.set()
-        return Reply(record(result=[payload["args"], payload["kwargs"]]))
+        return record(result=[payload["args"], payload["kwargs"]])
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_a_file_is_read_like_stdin(run: Run, adder: FakeWorker, tmp_path: Path) 
 
 
 def test_every_line_is_submitted_as_it_was_asked(run: Run, fake: FakeWorker) -> None:
-    fake.on("POST /task/submit", record())
+    fake.on("POST /tasks", lines(record()))
     words = ["--priority", "low", "--timeout", "2", "--in-flight", "1"]
     assert run(fake.url, "map", "add", *words, stdin="1\n2\n").exit_code == 0
     bodies = [asked.json for asked in fake.asked]
@@ -82,7 +87,9 @@ def test_every_line_is_submitted_as_it_was_asked(run: Run, fake: FakeWorker) -> 
 
 
 def test_a_call_that_failed_is_null_and_exit_1(run: Run, fake: FakeWorker) -> None:
-    fake.on("POST /task/submit", record(), failed(), problem(422, "too many arguments"), record())
+    unfit = problem(422, "too many arguments")
+    fake.on("POST /tasks", *map(lines, [record(), failed(), unfit, record()]))
+    fake.on("POST /task/submit", unfit)
     result = run(fake.url, "map", "add", "--in-flight", "1", stdin="1\n\n2\n3\n4\n")
     assert result.exit_code == 1
     assert result.stdout == "3\nnull\nnull\n3\n"
@@ -93,7 +100,7 @@ def test_a_call_that_failed_is_null_and_exit_1(run: Run, fake: FakeWorker) -> No
 
 
 def test_whole_records_on_demand(run: Run, fake: FakeWorker) -> None:
-    fake.on("POST /task/submit", record(), failed())
+    fake.on("POST /tasks", lines(record()), lines(failed()))
     result = run(fake.url, "map", "add", "--json", "--in-flight", "1", stdin="1\n2\n")
     first, second = map(json.loads, result.stdout.splitlines())
     assert (first["status"], first["result"], first["worker_id"]) == ("completed", 3, "w-1")
@@ -111,6 +118,7 @@ def test_a_full_queue_is_waited_for(
     monkeypatch.setattr("vera_client.commands.map.Mapper", partial(Mapper, sleep=sleep))
     monkeypatch.setattr("vera_client.commands.map.Patience", partial(Patience, rng=lambda: 0.5))
     full = problem(429, "The queue is full.", Retry_After="9")
+    fake.on("POST /tasks", full)
     fake.on("POST /task/submit", full, full, record())
     result = run(fake.url, "map", "add", stdin="1\n")
     assert (result.exit_code, result.stdout) == (0, "3\n")
@@ -157,7 +165,7 @@ def test_a_pipe_is_read_as_it_comes(pieces: list[bytes]) -> None:
         with os.fdopen(read_end, "rb") as pipe:
             async with anyio.create_task_group() as group:
                 group.start_soon(write)
-                return [line async for line in lines_of(pipe)]
+                return [line async for lines in lines_of(pipe) for line in lines]
 
     texts = b"".join(pieces).split(b"\n")
     expected = [parsed(number, text) for number, text in enumerate(texts, 1) if text]
@@ -167,7 +175,7 @@ def test_a_pipe_is_read_as_it_comes(pieces: list[bytes]) -> None:
 def test_a_silent_pipe_does_not_hold_up_an_interrupt() -> None:
     async def read(end: int) -> list[Line]:
         with os.fdopen(end, "rb") as pipe, anyio.move_on_after(0):
-            return [line async for line in lines_of(pipe)]
+            return [line async for lines in lines_of(pipe) for line in lines]
         return []
 
     read_end, write_end = os.pipe()

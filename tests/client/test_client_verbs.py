@@ -12,7 +12,9 @@ import pytest
 from tests.client.conftest import Run
 from tests.client.fake_worker import FakeWorker, Reply, failed, problem, record
 from vera_client.verbs import HELP, VERBS
+from vera_worker import __version__
 
+VERA_WORKER = Path(sys.executable).with_name("vera-worker")
 HEALTHY = {"status": "healthy", "worker_id": "w-1", "cpu_percent": 45.2, "memory_percent": 62.1}
 ON_A_WORKER = {
     "submit": ["submit", "add", "1"],
@@ -30,7 +32,7 @@ ON_A_WORKER = {
 }
 ROUTES = {
     "submit": "POST /task/submit",
-    "map": "POST /task/submit",
+    "map": "POST /tasks",
     "status": "GET /task/t-1",
     "output": "GET /task/t-1/output",
     "follow": "GET /task/t-1/output",
@@ -67,7 +69,8 @@ def test_each_problem_has_its_exit_code(
     run: Run, fake: FakeWorker, verb: str, status: int, code: int
 ) -> None:
     fake.on("GET /health", HEALTHY)
-    fake.on(ROUTES[verb], problem(status, "It is not so.", Retry_After="1"))
+    for route in {ROUTES[verb], "POST /task/submit"}:  # where map goes with what was refused
+        fake.on(route, problem(status, "It is not so.", Retry_After="1"))
     result = run(fake.url, *ON_A_WORKER[verb], stdin="1\n")
     assert result.exit_code == code, result.output
     advice = {401: "VERA_TOKEN", 503: "try again in 1 s"}.get(status, "")
@@ -88,6 +91,9 @@ def test_a_stranger_is_exit_3(run: Run, fake: FakeWorker, verb: str) -> None:
         ["submit"],
         ["submit", "add", "--priority", "urgent"],
         ["submit", "add", "--timeout", "0"],
+        ["submit", "add", "--timeout", "nan"],
+        ["map", "add", "--timeout", "inf"],
+        ["map", "add", "--patience", "nan"],
         ["submit", "add", "-k", "mode"],
         ["submit", "add", "-k", "a=1", "-k", "a=2"],
         ["submit", "add", "1e999"],
@@ -105,6 +111,19 @@ def test_wrong_usage_is_exit_2(run: Run, nobody: str, words: list[str]) -> None:
     result = run(nobody, *words)
     assert result.exit_code == 2
     assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("words", [["submit", "add", "--wait"], ["status", "t-1"]])
+def test_an_interrupt_is_not_a_task_that_failed(
+    run: Run, nobody: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vera_client.transport.request_of", interrupt)
+    result = run(nobody, *words, stdin="1\n")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "Error: interrupted; what was submitted goes on."
 
 
 def test_submit_prints_the_id(run: Run, fake: FakeWorker) -> None:
@@ -297,6 +316,11 @@ def test_help_names_every_verb_with_its_line(run: Run, nobody: str) -> None:
     assert VERBS.keys() == HELP.keys()
     said = run(nobody, "--help").stdout
     assert all(verb in said and line in said for verb, line in HELP.items())
+
+
+def test_the_program_says_which_version_it_is() -> None:
+    said = subprocess.check_output([VERA_WORKER, "--version"], text=True)
+    assert said == f"vera-worker {__version__}\n"
 
 
 def test_the_list_of_verbs_loads_nothing_heavy() -> None:

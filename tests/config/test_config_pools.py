@@ -132,3 +132,18 @@ def test_the_example_in_the_documentation_is_a_configuration() -> None:
     (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     pools = loaded(example).pools
     assert {name: pool.max_workers for name, pool in pools.items()} == {"gpu": 2, "archive": 2}
+
+
+def test_what_a_gpu_gives_an_executor_is_not_set_beside_it() -> None:
+    text = """\
+[pools.a]
+functions = ["f"]
+gpus = [3]
+environment = {LEVEL = "1", CUDA_VISIBLE_DEVICES = "0"}
+"""
+    (fault,) = faults(text)
+    assert fault == (
+        "worker.toml:4: pools.a.environment: expected no CUDA_VISIBLE_DEVICES, "
+        'which pools.a.gpus gives each executor, found "CUDA_VISIBLE_DEVICES"'
+    )
+    assert loaded(text.replace("gpus = [3]\n", "")).pools

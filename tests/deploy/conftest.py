@@ -1,7 +1,6 @@
 """One Debian with systemd and the worker installed in it, by the commands that the README gives."""
 
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -10,18 +9,19 @@ import httpx
 import pytest
 
 from tests.support.boxes import ROOT, SystemdBox, copy_checkout
+from tests.support.ports import free_ports
 
 UNIT: Final = "vera-worker.service"
-DRAIN_S: Final = 2
+DRAIN_S: Final = 5
 _PATIENCE_S: Final = 60
 #: For a box that shares this machine's ports, and for tests that are not to take minutes.
 _FOR_TESTS: Final = """[Service]
 Environment=WORKER_PORT={port} VERA_SERVER__DRAIN_TIMEOUT={drain}
 Environment=TASK_MODULES=vera_executor.demo,vera_executor.demo_faults,box_tasks
 Environment=MAX_CPU_PERCENT=100 MAX_MEMORY_PERCENT=100 VERA_LOGGING__TASK_OUTPUT=true
-WatchdogSec=4s
+WatchdogSec=8s
 RestartSec=200ms
-TimeoutStopSec=1s
+TimeoutStopSec=3s
 """
 #: In the place for task modules.
 _TASKS: Final = """
@@ -35,7 +35,9 @@ class Host:
 
     def __init__(self, box: SystemdBox, port: int) -> None:
         self.box = box
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=100, trust_env=False
+        )
 
     def submit(self, function: str, *args: Any, wait: float | None = None, **fields: Any) -> Any:
         """Submit a task and return the answer, which must be a 2xx."""
@@ -98,26 +100,21 @@ def box() -> Iterator[SystemdBox]:
 @pytest.fixture(scope="session")
 def installed(box: SystemdBox) -> Iterator[Host]:
     """Install the worker as the README says; its ports are this machine's."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        port: int = holder.getsockname()[1]
-    if not box.sh("apt-get update -qq && echo reached", timeout_s=300, check=False).endswith(
-        "reached"
-    ):
-        pytest.skip("the box has no way to Debian's archives")
+    (port,) = free_ports(1)
+    box.fetch("apt-get update -qq")
     box.sh("dpkg --purge python3-venv python3.11-venv")
     files = box.root()
     copy_checkout(files / "srv" / "vera-worker")
     drop_in = files / "etc/systemd/system" / f"{UNIT}.d" / "tests.conf"
-    drop_in.parent.mkdir(parents=True)
+    drop_in.parent.mkdir(parents=True, exist_ok=True)
     drop_in.write_text(_FOR_TESTS.format(port=port, drain=DRAIN_S))
     tasks = files / "etc/vera-worker/tasks/box_tasks.py"
-    tasks.parent.mkdir(parents=True)
+    tasks.parent.mkdir(parents=True, exist_ok=True)
     tasks.write_text(_TASKS)
     commands = readme_commands("As a service")
     assert len(commands) <= 3
     # Who is root here has no sudo.
-    first = f'set -e; sudo() {{ "$@"; }}; export VERA_URL=http://127.0.0.1:{port}'
+    first = f'set -e; sudo() {{ "$@"; }}; export PIP_RETRIES=10 VERA_URL=http://127.0.0.1:{port}'
     script = "\n".join((first, "cd /srv/vera-worker", *commands))
     box.sh(script, timeout_s=600)
     host = Host(box, port)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.guide.blocks import GUIDE, Block, blocks, fits
-from tests.guide.reader import free_ports, with_ports
+from tests.guide.reader import with_ports
 from tests.support.boxes import CHOSEN, ROOT, SystemdBox, box_tests, copy_checkout, run
 from tests.support.engine import Engine
+from tests.support.ports import free_ports
 
 BLOCKS = blocks(GUIDE.read_text())
 #: Who is root there has no sudo.
@@ -59,7 +60,7 @@ def test_with_docker(place: str, engine: Engine) -> None:
 
 @pytest.mark.parametrize("place", [pytest.param("systemd", marks=box_tests("systemd-box"))])
 def test_with_systemd(place: str) -> None:
-    box, ports = SystemdBox(), free_ports(4)
+    box, ports = SystemdBox(), list(map(str, free_ports(4)))
     try:
         box.boot()
         copy_checkout(box.root() / "srv" / "vera-worker")

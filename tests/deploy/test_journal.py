@@ -71,7 +71,7 @@ def test_every_line_has_its_priority_where_the_log_is_the_journal(tmp_path: Path
     )
     python.chmod(0o700)
     with worker(tmp_path, python=str(python)) as node:
-        assert node.submit("noop", wait=10)["status"] == "completed"
+        assert node.submit("noop", wait=60)["status"] == "completed"
         assert node.terminate() == 0
         lines = node.log.read_text().splitlines()
     assert lines
@@ -81,11 +81,11 @@ def test_every_line_has_its_priority_where_the_log_is_the_journal(tmp_path: Path
 @pytest.mark.system
 def test_the_output_of_tasks_is_logged_where_that_is_asked_for(tmp_path: Path) -> None:
     with worker(tmp_path, VERA_LOGGING__TASK_OUTPUT="true") as node:
-        task_id = node.submit("print_then_die", "last words", wait=20, max_retries=0)["task_id"]
+        task_id = node.submit("print_then_die", "last words", wait=60, max_retries=0)["task_id"]
         assert node.terminate() == 0
         assert f"INFO - {task_id}: last words" in node.log.read_text()
     with worker(tmp_path) as node:
-        node.submit("print_then_die", "last words", wait=20, max_retries=0)
+        node.submit("print_then_die", "last words", wait=60, max_retries=0)
         assert node.terminate() == 0
         assert "last words" not in node.log.read_text()
 

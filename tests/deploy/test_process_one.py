@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import eventually, slack_s, state
+from tests.support.processes import command_line, eventually, slack_s, state
 from tests.support.worker_process import WorkerProcess, worker
-from vera_supervisor.housekeeping import BURY_INTERVAL_S
+from vera_supervisor.housekeeping import REAP_INTERVAL_S
 from vera_worker import process_tree
 
 pytestmark = [
@@ -43,19 +43,18 @@ def test_orphans_are_buried_whoever_left_them(first: tuple[WorkerProcess, int]) 
     def zombies() -> list[int]:
         return [child for child in process_tree.descendants(pid) if state(child) == "Z"]
 
-    eventually(lambda: not zombies(), BURY_INTERVAL_S + 5 + slack_s(), "they are buried")
+    eventually(lambda: not zombies(), REAP_INTERVAL_S + 5 + slack_s(), "they are buried")
     # What still runs is let alone, and what the worker itself waits for is no stranger.
-    slept = node.submit("sleep", 2.5 * BURY_INTERVAL_S, wait=20)
+    slept = node.submit("sleep", 2.5 * REAP_INTERVAL_S, wait=60)
     assert (slept["status"], slept["attempt"]) == ("completed", 1)
-    commands = [Path(f"/proc/{each}/cmdline").read_bytes() for each in process_tree.children(pid)]
-    assert b"sleep\x00611\x00" in commands
-    assert node.submit("spawn_daemon", 600, wait=20)["status"] == "completed"
-    assert node.submit("segfault", wait=20, max_retries=0)["failure"]["cause"] == "crashed"
-    assert node.submit("noop", wait=20)["status"] == "completed"
+    assert b"sleep\x00611\x00" in map(command_line, process_tree.children(pid))
+    assert node.submit("spawn_daemon", 600, wait=60)["status"] == "completed"
+    assert node.submit("segfault", wait=60, max_retries=0)["failure"]["cause"] == "crashed"
+    assert node.submit("noop", wait=60)["status"] == "completed"
 
 
 def test_it_takes_the_signal_itself(first: tuple[WorkerProcess, int]) -> None:
     node, pid = first
     os.kill(pid, signal.SIGTERM)  # which process 1 gets only because it asked for it
-    assert node.process.wait(20) == 0
+    assert node.process.wait(60) == 0
     assert node.log.read_text().splitlines()[-1].endswith("stopped")

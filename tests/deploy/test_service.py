@@ -3,13 +3,14 @@
 import re
 import shutil
 import signal
-import socket
 import time
+from typing import Final
 
 import pytest
 
 from tests.deploy.conftest import DRAIN_S, UNIT, Host
 from tests.support.boxes import ROOT, box_tests
+from tests.support.ports import free_ports
 from tests.support.processes import slack_s
 
 pytestmark = box_tests("systemd-box")
@@ -23,13 +24,17 @@ import signal, sys, time
 if "vera_supervisor" in sys.orig_argv:
     signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
 """
-
-#: On a port of its own: the box shares those of this machine.
-_SSHD = """
+#: It is not to start by itself.
+_GET_SSHD: Final = """
+set -e
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d
 apt-get install -y -qq --no-install-recommends openssh-server
 rm /usr/sbin/policy-rc.d
+"""
+#: On a port of its own: the box shares those of this machine.
+_START_SSHD: Final = """
 mkdir -p /run/sshd /root/.ssh
+rm -f /root/key
 ssh-keygen -q -t ed25519 -N '' -f /root/key
 cat /root/key.pub >> /root/.ssh/authorized_keys
 systemd-run --quiet --unit test-sshd /usr/sbin/sshd -D -p {port} -o ListenAddress=127.0.0.1
@@ -51,7 +56,7 @@ def test_the_first_request_after_the_start_succeeds(host: Host) -> None:
     for _ in range(5):
         host.box.sh(f"systemctl stop {UNIT}; systemctl start {UNIT}")
         assert host.client.get("/health/ready").status_code == 200
-        assert host.submit("noop", wait=10)["status"] == "completed"
+        assert host.submit("noop", wait=60)["status"] == "completed"
         began, ready = (
             int(host.show(f"{name}TimestampMonotonic")) for name in ("InactiveExit", "ActiveEnter")
         )
@@ -73,7 +78,7 @@ def test_it_runs_as_nobody_known_and_sees_what_it_must(host: Host) -> None:
 
 def test_executors_have_groups_of_their_own(host: Host) -> None:
     group = "/sys/fs/cgroup" + host.show("ControlGroup")
-    assert host.submit("noop", wait=10)["status"] == "completed"
+    assert host.submit("noop", wait=60)["status"] == "completed"
     main = host.show("MainPID")
     groups = host.box.sh(f"grep -rlx '[0-9]*' {group} --include cgroup.procs").splitlines()
     assert len(groups) >= 2
@@ -100,7 +105,7 @@ def test_a_worker_that_does_not_get_on_is_restarted_by_the_watchdog(host: Host, 
             "the watchdog restarts it",
         )
         assert "Watchdog timeout" in host.journal("--lines 60")
-        assert host.record(task["task_id"], wait=30)["status"] == "completed"
+        assert host.record(task["task_id"], wait=60)["status"] == "completed"
     finally:
         blocker.unlink()
 
@@ -118,7 +123,7 @@ def test_a_stop_ends_in_time_whoever_hangs_on(host: Host) -> None:
     group = "/sys/fs/cgroup" + host.show("ControlGroup")
     # It heeds no wish to stop, and has a daemon.
     running = host.submit("return_late", 600)["task_id"]
-    host.submit("spawn_daemon", 600, wait=10)
+    host.submit("spawn_daemon", 600, wait=60)
     host.until(lambda: host.record(running)["status"] == "running", "it runs")
     with (
         host.client.stream("GET", f"/task/{running}/output?follow=1"),
@@ -157,8 +162,8 @@ def test_the_journal_has_one_entry_an_event_with_its_priority(host: Host) -> Non
 
 
 def test_what_a_task_prints_is_found_by_its_id(host: Host) -> None:
-    task_id = host.submit("say", "hello\nfrom a task", wait=10)["task_id"]
-    other = host.submit("say", "another", wait=10)["task_id"]
+    task_id = host.submit("say", "hello\nfrom a task", wait=60)["task_id"]
+    other = host.submit("say", "another", wait=60)["task_id"]
     shown = host.box.sh(f"journalctl --no-pager --output cat VERA_TASK_ID={task_id}")
     assert shown.splitlines() == ["hello", "from a task"]
     assert "another" in host.box.sh(f"journalctl --no-pager -t vera-task VERA_TASK_ID={other}")
@@ -203,18 +208,17 @@ def test_several_workers_on_one_host(host: Host) -> None:
         host.box.sh("systemctl start vera-worker@two")
         assert host.box.sh("systemctl is-active vera-worker@two") == "active"
         assert (files / "var/lib/private/vera-worker-two/var/tasks.db").exists()
-        assert host.submit("noop", wait=10)["status"] == "completed"
+        assert host.submit("noop", wait=60)["status"] == "completed"
     finally:
         host.box.sh("systemctl stop vera-worker@two")
         settings.unlink()
 
 
 def test_other_hosts_are_installed_over_ssh(host: Host) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        port = holder.getsockname()[1]
+    (port,) = free_ports(1)
     ssh = f"ssh -q -p {port} -i /root/key -o StrictHostKeyChecking=no -o BatchMode=yes"
-    host.box.sh(_SSHD.format(port=port), timeout_s=300)
+    host.box.fetch(_GET_SSHD)
+    host.box.sh(_START_SSHD.format(port=port), timeout_s=100)
     try:
         install = "/srv/vera-worker/systemd/install-hosts root@127.0.0.1 root@127.0.0.2; echo $?"
         said = host.box.sh(f"SSH='{ssh}' {install}", timeout_s=300).splitlines()
@@ -224,7 +228,7 @@ def test_other_hosts_are_installed_over_ssh(host: Host) -> None:
             "1",
         ]
         assert [line for line in said if "Active: active (running)" in line]
-        assert host.submit("noop", wait=10)["status"] == "completed"
+        assert host.submit("noop", wait=60)["status"] == "completed"
         assert host.box.sh("ls -d /tmp/tmp.* 2>/dev/null | wc -l") == "0"
     finally:
         host.box.sh("systemctl stop test-sshd")
@@ -235,7 +239,7 @@ def test_prometheus_takes_its_settings_and_the_alerts(installed: Host) -> None:
     shutil.copytree(ROOT / "deploy" / "prometheus", place / "prometheus", dirs_exist_ok=True)
     # The tool alone, without the service.
     unpack = "cd /srv && apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked"
-    installed.box.sh(unpack, timeout_s=300)
+    installed.box.fetch(unpack)
     check = "/srv/unpacked/usr/bin/promtool check config /srv/prometheus/prometheus.yml"
     assert "SUCCESS: 9 rules found" in installed.box.sh(check)
 
@@ -243,14 +247,28 @@ def test_prometheus_takes_its_settings_and_the_alerts(installed: Host) -> None:
 def test_an_upgrade_keeps_settings_and_tasks(host: Host) -> None:
     settings = host.box.root() / "etc/vera-worker/worker.toml"
     settings.write_text(settings.read_text() + "\n# mine\n")
-    task_id = host.submit("echo", "kept", wait=10)["task_id"]
+    task_id = host.submit("echo", "kept", wait=60)["task_id"]
     host.box.sh("/srv/vera-worker/systemd/install", timeout_s=300)
     assert settings.read_text().endswith("\n# mine\n")
     assert host.record(task_id)["result"]["args"] == ["kept"]
 
 
+def test_an_install_says_why_the_worker_does_not_start(host: Host) -> None:
+    settings = host.box.root() / "etc/vera-worker/worker.toml"
+    good = settings.read_text()
+    try:
+        settings.write_text(good.replace("size = 100", 'size = "many"'))
+        said = host.box.sh("/srv/vera-worker/systemd/install; echo $?", timeout_s=300).splitlines()
+        assert any("worker.toml" in line and "queue.size" in line for line in said), said
+        assert said[-2].startswith("install: vera-worker is installed, and does not start")
+        assert said[-1] == "1"
+    finally:
+        settings.write_text(good)
+        host.restart()
+
+
 def test_an_enabled_unit_is_there_after_a_reboot(host: Host) -> None:
-    task_id = host.submit("echo", "kept", wait=10)["task_id"]
+    task_id = host.submit("echo", "kept", wait=60)["task_id"]
     host.box.reboot()
     host.until(lambda: host.show("ActiveState") == "active", "it comes up by itself")
     assert host.record(task_id)["result"]["args"] == ["kept"]
@@ -266,4 +284,4 @@ def test_what_is_uninstalled_leaves_settings_and_tasks(host: Host) -> None:
     assert (files / "var/lib/private/vera-worker/var/tasks.db").exists()
     host.box.sh("/srv/vera-worker/systemd/install --uninstall")  # twice is no fault
     host.box.sh("/srv/vera-worker/systemd/install", timeout_s=300)
-    assert host.submit("noop", wait=10)["status"] == "completed"
+    assert host.submit("noop", wait=60)["status"] == "completed"

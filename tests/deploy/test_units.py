@@ -27,7 +27,7 @@ def unit_for_this_host(directory: Path, name: str) -> Path:
 
 
 def run(*command: str | Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -67,7 +67,18 @@ def test_what_the_worker_relies_on(name: str) -> None:
     }
     assert promised <= set(lines)
     assert any(line.startswith("WatchdogSec=") for line in lines)
-    assert any(line.startswith("StartLimitBurst=") for line in lines)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_what_fails_is_tried_again_until_it_is_mended(name: str) -> None:
+    """A port that is taken, or a disk that is full, may be so for longer than any patience."""
+    numbers = dict(
+        re.findall(r"^(\w+)=(\d+)(?:s|min)?$", (_UNITS / name).read_text(), re.MULTILINE)
+    )
+    interval_s = 60 * int(numbers["StartLimitIntervalSec"])
+    assert int(numbers["StartLimitBurst"]) * int(numbers["RestartSec"]) >= interval_s
+    # Except for what is wrong in the configuration.
+    assert numbers["RestartPreventExitStatus"] == "2"
 
 
 def test_a_stop_has_time_for_the_drain_of_the_settings() -> None:

@@ -7,11 +7,11 @@ from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_pool import FakePool
 from tests.fakes.makers import make_policy
 from tests.fakes.slow_store import SlowStore
-from vera_supervisor import events as ev
 from vera_supervisor.dispatcher import Dispatcher
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.scheduler import Scheduler
 
 
 class Bench:

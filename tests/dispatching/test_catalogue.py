@@ -26,3 +26,31 @@ def test_without_a_sandbox_nobody_is_kept_from_the_network() -> None:
         "the function said_in_code can use the network: network = false holds only with "
         'isolation = "sandboxed"'
     )
+
+
+def test_memory_in_one_size_and_in_steps() -> None:
+    both = {"both": FunctionLimits(memory=2**20, memory_tiers=(2**21,))}
+    (doubt,) = Catalogue([info("both", TaskOptions())], both).doubts
+    assert doubt == (
+        "tasks.functions.both.memory holds nobody to anything: memory_tiers is set as well; "
+        "take one of them out"
+    )
+
+
+def test_the_configuration_has_the_last_word_on_memory_however_it_puts_it() -> None:
+    functions = [
+        info("stepwise", TaskOptions(memory_tiers=(2**20, 2**21))),
+        info("in_one", TaskOptions(memory_tiers=(2**20, 2**21))),
+        info("in_steps", TaskOptions(memory=2**20)),
+    ]
+    configured = {
+        "in_one": FunctionLimits(memory=2**22),
+        "in_steps": FunctionLimits(memory_tiers=(2**22, 2**23)),
+    }
+    catalogue = Catalogue(functions, configured)
+    assert catalogue.memory == {
+        "stepwise": (2**20, 2**21),
+        "in_one": (2**22,),
+        "in_steps": (2**22, 2**23),
+    }
+    assert catalogue.doubts == []

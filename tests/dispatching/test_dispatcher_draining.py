@@ -5,8 +5,8 @@ import asyncio
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop, turn
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import Status
 
 
@@ -46,7 +46,7 @@ async def test_after_its_time_what_runs_is_put_back_without_a_charge() -> None:
     draining = asyncio.create_task(bench.dispatcher.drain(0.0))
     while not bench.pool.told:
         await turn()
-    assert bench.pool.told == [fx.Kill(1)]
+    assert bench.pool.told == [fx.DumpStack(1)]
     assert not draining.done(), "it lives until its executor is gone"
     bench.pool.lose("a")
     await draining

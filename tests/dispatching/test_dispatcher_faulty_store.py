@@ -12,14 +12,14 @@ from tests.fakes.fake_clock import FakeClock
 from tests.fakes.fake_pool import FakePool
 from tests.fakes.faulty_store import FaultyStore
 from tests.fakes.makers import make_policy, make_task
-from tests.store.conformance import opened
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
+from tests.store.stories import opened
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.effects import Accept
 from vera_supervisor.journal import Journal
 from vera_supervisor.metrics import Metrics
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.effects import Accept
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_supervisor.store.memory import MemoryStore
 from vera_supervisor.store.protocol import Query, Store
 from vera_supervisor.store.sqlite.store import SqliteStore

@@ -5,7 +5,7 @@ import pytest
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.makers import GPUS, INFER, gpu_pool, make_task
 from tests.fakes.on_loop import on_loop
-from vera_supervisor.events import Submitted
+from vera_supervisor.scheduling.events import Submitted
 
 
 @on_loop

@@ -7,9 +7,9 @@ import pytest
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop, turn
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.effects import Refusal
 from vera_worker.lifecycle import Status
 
 
@@ -71,7 +71,9 @@ async def test_fifty_at_once_with_one_id_and_one_body_are_one_task() -> None:
     await turn()
     assert bench.store.pending == 1
     bench.store.acknowledge()
-    assert len({await one for one in asked}) == 1
+    answers = [await one for one in asked]
+    assert answers[0] == fx.Accept("a", Status.QUEUED, 1, known=False)
+    assert set(answers[1:]) == {fx.Accept("a", Status.QUEUED, 1, known=True)}, "it is one task"
     assert bench.scheduler.running == 1
 
 

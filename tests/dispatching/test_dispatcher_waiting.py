@@ -6,7 +6,7 @@ from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.fake_clock import EPOCH
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop, turn
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Record
 

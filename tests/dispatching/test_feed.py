@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
-from vera_supervisor import events as ev
 from vera_supervisor.feed import Feed, Kind, TaskEvent
 from vera_supervisor.journal import Journal
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Progress
 

@@ -7,8 +7,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.makers import make_task
-from vera_supervisor.effects import Announce, Refusal
 from vera_supervisor.metrics import Distribution, Gauges, Metrics, exposition
+from vera_supervisor.scheduling.effects import Announce, Refusal
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Priority
 

@@ -5,9 +5,9 @@ import pytest
 from tests.dispatching.bench_of_fakes import Bench
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
-from vera_supervisor import effects as fx
 from vera_supervisor import restart
 from vera_supervisor.restart import take_up
+from vera_supervisor.scheduling import effects as fx
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Task
 

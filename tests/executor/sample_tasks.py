@@ -29,7 +29,7 @@ def _private(path: str, *, limit: int = 10) -> int:
     return limit + len(path)
 
 
-def compute(where: str, *, seconds: float = 0.15, fail: bool = False) -> None:
+def compute(where: str, *, seconds: float = 0.4, fail: bool = False) -> None:
     """Use so much CPU time, here or in a forked child, and fail where that is asked."""
     if where == "here":
         _use_cpu(seconds)

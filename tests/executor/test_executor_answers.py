@@ -58,12 +58,12 @@ def test_arguments_that_do_not_fit_are_the_tasks_failure(child: Child) -> None:
 def test_a_failure_comes_back_with_its_cost(child: Child, where: str) -> None:
     assert child.call("compute", where) is None  # what another task used does not count
     failed = child.failure("compute", where, fail=True)
-    assert 0.1 < failed.duration_s < 15
+    assert 0.3 < failed.duration_s < 60
     assert failed.used is not None
-    assert 0.1 <= failed.used.cpu_seconds <= failed.duration_s + 0.1
+    assert 0.3 <= failed.used.cpu_seconds <= failed.duration_s + 0.1
     cheap = child.failure("compute", where, seconds=0.0, fail=True)
     assert cheap.used is not None
-    assert cheap.used.cpu_seconds < 0.1
+    assert cheap.used.cpu_seconds < 0.3
 
 
 def test_a_result_comes_with_its_cost_where_that_can_be_much(child: Child) -> None:
@@ -75,7 +75,7 @@ def test_a_result_comes_with_its_cost_where_that_can_be_much(child: Child) -> No
     lasting = child.answer()
     assert isinstance(lasting, wire.Returned)
     assert lasting.used is not None
-    assert 0.1 <= lasting.used.cpu_seconds < 15
+    assert 0.3 <= lasting.used.cpu_seconds < 60
 
 
 def test_the_peak_of_memory_is_that_of_one_attempt(child: Child) -> None:

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from vera_executor import main
-from vera_executor.main import Channel
+from vera_executor import channel
+from vera_executor.channel import Channel
 from vera_worker import wire
 
 
@@ -24,18 +24,18 @@ def test_after_looking_out_in_vain_it_waits_asleep_for_a_while(
 ) -> None:
     """An executor of a busy machine would burn more CPU on looking out than on its tasks."""
     looks: list[int] = []
-    monkeypatch.setattr(main.os, "sched_yield", lambda: looks.append(len(received)))
-    moments = itertools.count(step=main._LOOK_OUT_S / 2)
-    monkeypatch.setattr(main.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(channel.os, "sched_yield", lambda: looks.append(len(received)))
+    moments = itertools.count(step=channel._LOOK_OUT_S / 2)
+    monkeypatch.setattr(channel.time, "monotonic", lambda: next(moments))
     ours, theirs = socket.socketpair()
     received: list[object] = []
     with ours, theirs:
-        channel = Channel(theirs, 1000)
-        monkeypatch.setattr(channel, "_readable", _NeverReadable())
-        for _ in range(2 * main._SLEEPS + 3):
+        receiver = Channel(theirs, 1000)
+        monkeypatch.setattr(receiver, "_readable", _NeverReadable())
+        for _ in range(2 * channel._SLEEPS + 3):
             ours.sendall(wire.pack(wire.Ping()))
-            received.append(channel.receive())
-    assert sorted(set(looks)) == [0, main._SLEEPS + 1, 2 * main._SLEEPS + 2]
+            received.append(receiver.receive())
+    assert sorted(set(looks)) == [0, channel._SLEEPS + 1, 2 * channel._SLEEPS + 2]
 
 
 class _NeverReadable:

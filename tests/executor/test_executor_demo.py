@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vera_executor import demo
 from vera_executor.loading import load
-
-steady = settings(derandomize=True, database=None, deadline=None)
 
 
 def test_the_calls_of_the_original_design_work() -> None:
@@ -64,7 +62,6 @@ def test_an_unknown_mode_is_named_with_the_known_ones(function: Any) -> None:
         function(1, mode="slow")
 
 
-@steady
 @given(st.lists(st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6), min_size=1, max_size=20))
 def test_statistics_agree_with_each_other_and_are_json(values: list[float]) -> None:
     result = demo.analyze_data(*values)

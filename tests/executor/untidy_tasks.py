@@ -248,7 +248,7 @@ def leave_a_poller() -> None:
 
 def join_poller() -> bool:
     """Return whether the thread has ended."""
-    _pollers[-1].join(10)
+    _pollers[-1].join(60)
     return not _pollers.pop().is_alive()
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import cast
 
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
 from vera_supervisor.pool.pool import Pool
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
 from vera_worker.tasks import Failure
 
 

@@ -4,27 +4,23 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
-from vera_supervisor.store.protocol import Added, Done, Page, Query, Store, StoreFault
-from vera_worker.tasks import Record
+from tests.fakes.wrapped_store import WrappedStore
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.store.protocol import Added, Done, Store, StoreFault
 
 E = TypeVar("E")
 
 TIMED_OUT = StoreFault("timed out")
 
 
-class FaultyStore:
+class FaultyStore(WrappedStore):
     """Another store: of all writes one part is done and reported failed, another is not done."""
 
     def __init__(self, inner: Store, seed: int, *, done: float, not_done: float) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._random = Random(seed)
         self._done, self._not_done = done, not_done
         self.lies = 0
-
-    @property
-    def fault(self) -> str | None:
-        return self.inner.fault
 
     def add(self, effect: AddTask, done: Added) -> None:
         if self._begins():
@@ -40,27 +36,6 @@ class FaultyStore:
 
     def finish(self, effect: FinishTask, at: float, done: Done) -> None:
         self._perhaps(self.inner.finish, effect, at, done)
-
-    async def get(self, task_id: str) -> Record | None:
-        return await self.inner.get(task_id)
-
-    async def page(self, query: Query) -> Page:
-        return await self.inner.page(query)
-
-    async def unended(self, after: int, limit: int) -> list[Record]:
-        return await self.inner.unended(after, limit)
-
-    async def forget(self, query: Query) -> int:
-        return await self.inner.forget(query)
-
-    async def prune(self, now: float) -> int:
-        return await self.inner.prune(now)
-
-    async def open(self) -> None:
-        await self.inner.open()
-
-    async def close(self) -> None:
-        await self.inner.close()
 
     def _perhaps(
         self, write: Callable[[E, float, Done], None], effect: E, at: float, done: Done

@@ -7,10 +7,10 @@ from typing import Any, Final
 import msgspec
 from hypothesis import settings
 
-from vera_supervisor.policy import Policy
-from vera_supervisor.pools import PoolPolicy
-from vera_supervisor.roster import Size
-from vera_supervisor.slot import Limits
+from vera_supervisor.scheduling.policy import Policy
+from vera_supervisor.scheduling.pools import PoolPolicy
+from vera_supervisor.scheduling.roster import Size
+from vera_supervisor.scheduling.slot import Limits
 from vera_worker.tasks import DEFAULT_POOL, Priority, Requirements, Task
 
 #: The name of the one function that must never be started twice.
@@ -41,9 +41,6 @@ def rounds(examples: int, steps: int = 50) -> settings:
     return settings(
         max_examples=examples * 100 if TORTURE else examples,
         stateful_step_count=steps,
-        derandomize=not TORTURE,
-        deadline=None,
-        print_blob=True,
     )
 
 

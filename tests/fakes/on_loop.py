@@ -8,7 +8,7 @@ from typing import Any, Final, ParamSpec
 P = ParamSpec("P")
 
 #: No test waits for so long, unless something is broken.
-PATIENCE_S: Final = 10.0
+PATIENCE_S: Final = 60.0
 
 
 def on_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:

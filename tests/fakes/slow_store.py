@@ -3,19 +3,19 @@
 from collections import deque
 from collections.abc import Callable
 
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from tests.fakes.wrapped_store import WrappedStore
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.memory import MemoryStore
-from vera_supervisor.store.protocol import Added, Done, Page, Query, StoreFault
-from vera_worker.tasks import Record
+from vera_supervisor.store.protocol import Added, Done, StoreFault
 
 FAULT = StoreFault("the disk is full")
 
 
-class SlowStore:
+class SlowStore(WrappedStore):
     """A memory store behind a queue of writes."""
 
     def __init__(self) -> None:
-        self.inner = MemoryStore(result_ttl_s=3600.0, max_bytes=1 << 30)
+        super().__init__(MemoryStore(result_ttl_s=3600.0, max_bytes=1 << 30))
         self._writes: deque[tuple[Callable[[], None], Callable[[StoreFault], None]]] = deque()
 
     @property
@@ -42,24 +42,6 @@ class SlowStore:
 
     def finish(self, effect: FinishTask, at: float, done: Done) -> None:
         self._writes.append((lambda: self.inner.finish(effect, at, done), done))
-
-    async def get(self, task_id: str) -> Record | None:
-        return await self.inner.get(task_id)
-
-    async def page(self, query: Query) -> Page:
-        return await self.inner.page(query)
-
-    async def unended(self, after: int, limit: int) -> list[Record]:
-        return await self.inner.unended(after, limit)
-
-    async def forget(self, query: Query) -> int:
-        return await self.inner.forget(query)
-
-    async def prune(self, now: float) -> int:
-        return await self.inner.prune(now)
-
-    async def open(self) -> None:
-        await self.inner.open()
 
     async def close(self) -> None:
         self.acknowledge()

@@ -1,25 +1,22 @@
 """Someone who reads a section of the guide, and types what stands there."""
 
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
 from tests.guide.blocks import Block, fits
+from tests.support.ports import free_ports
 from tests.support.worker_process import WORKER_SETTINGS
 
 #: The ports that the guide names; here free ones stand for them, so that any machine will do.
 _PORTS: Final = re.compile(r"\b500([0-3])\b")
 _PATIENCE_S: Final = 120
-#: Below where Linux begins with the ports of clients.
-_NO_CLIENT_HAS: Final = (10_000, 32_000)
 _LISTENS: Final = b"listening on "
 
 
@@ -28,7 +25,7 @@ class Reader:
 
     def __init__(self, directory: Path, url: str) -> None:
         self._directory = directory
-        self._ports = [url.rpartition(":")[2], *free_ports(3)]
+        self._ports = [url.rpartition(":")[2], *map(str, free_ports(3))]
         self._workers = ExitStack()
         (directory / ".curlrc").write_text("fail-with-body\n")  # else an error is a success to it
         programs = _programs(directory)
@@ -55,7 +52,7 @@ class Reader:
 
     def move_to_own_worker(self) -> None:
         """Have port 5000 free: the section starts its own worker there."""
-        self._ports[0] = free_ports(1)[0]
+        self._ports[0] = str(free_ports(1)[0])
         self._environment["WORKER_PORT"] = self._ports[0]
         self._environment["VERA_URL"] = f"http://localhost:{self._ports[0]}"
 
@@ -162,15 +159,3 @@ def _programs(directory: Path) -> Path:
 def with_ports(text: str, ports: list[str]) -> str:
     """Return a text of the guide with these ports instead of 5000, 5001 and so on."""
     return _PORTS.sub(lambda match: ports[int(match[1])], text)
-
-
-def free_ports(count: int) -> list[str]:
-    """Return ports that nobody listens on, and that the kernel gives to no client's connection."""
-    found: list[str] = []
-    with ExitStack() as stack:
-        while len(found) < count:
-            holder = stack.enter_context(socket.socket())
-            with suppress(OSError):
-                holder.bind(("127.0.0.1", random.randint(*_NO_CLIENT_HAS)))
-                found.append(str(holder.getsockname()[1]))
-    return found

@@ -13,7 +13,7 @@ import pytest
 from tests.guide.blocks import GUIDE, PLACES, Block, blocks, fits
 from tests.guide.reader import Reader
 from tests.support.worker_process import WorkerProcess, worker
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]  # a section is many programs
 

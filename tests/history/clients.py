@@ -10,7 +10,7 @@ import httpx
 from tests.history.history import Heard, Said, Seen
 
 #: Longest that a client waits for an answer of a worker that is alive.
-_PATIENCE_S: Final = 20.0
+_PATIENCE_S: Final = 60.0
 _TOO_MANY_S: Final = 0.02
 
 

@@ -62,7 +62,7 @@ class KillLoop:
                 if point in _POINTS_OF_THE_END:
                     self.clients.wait_for_answers(self._random.randint(1, 60), _SILENCE_S)
                     worker.process.terminate()
-                worker.process.wait(timeout=60)
+                worker.process.wait(timeout=120)
             worker.process.wait()
             self.kills += 1
             stop.set()

@@ -112,6 +112,25 @@ def test_a_list_of_tokens_by_name_and_scope(tmp_path: Path) -> None:
     assert all(credential("x").may(scope) for scope in Scope)
 
 
+def test_a_token_that_can_be_guessed_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "tokens"
+    file.write_text(f"ci submit s3cret\nhidden read sha256:{'0' * 64}\nops admin {'x' * 16}\n")
+    file.chmod(0o600)
+    listed_tokens(file)
+    credential("p4ss")
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.partition(" and ")[0] for text in said] == [
+        "the token 'ci' has 6 characters",
+        "the token 'token' has 4 characters",
+    ]
+    assert "s3cret" not in caplog.text
+    caplog.clear()
+    credential(kept_token(tmp_path))
+    assert "can be guessed" not in caplog.text
+
+
 def test_what_a_reload_changes_is_told_without_a_token() -> None:
     read, both = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.SUBMIT})
     old = [Credential(name, digest(name.encode()), read) for name in ("a", "b", "c", "d")]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.host.trees import CG, GIB, HOST, MIB, V2_MOUNT, Ticks, host, v1_mounts, write
 from vera_supervisor.host import Host
+from vera_supervisor.host.processes import tree_cpu_seconds
 
 IN_NAMESPACE = {"/proc/self/cgroup": "0::/\n"}
 
@@ -18,9 +19,9 @@ def stat(busy: dict[int, int], idle: dict[int, int]) -> dict[str, str]:
     return {"/proc/stat": f"cpu 1 2 3 4\n{''.join(lines)}intr 12345\nctxt 5\n"}
 
 
-def later(seen: Host, ticks: Ticks, *, by: float = 1.0, own: Iterable[int] = ()) -> Host:
+def later(seen: Host, ticks: Ticks, *, by: float = 1.0, executors: Iterable[int] = ()) -> Host:
     ticks.now += by
-    seen.look(own)
+    seen.look(executors)
     return seen
 
 
@@ -41,17 +42,49 @@ def process(pid: int, *seconds: float) -> dict[str, str]:
     return {f"/proc/{pid}/stat": f"{pid} (a) b) S 1 2 3 4 5 6 7 8 9 10 {ticks} 20 0 1"}
 
 
+ME = os.getpid()
+SERVER = 5
+
+
 def test_the_part_that_we_use_ourselves_is_told_apart(tmp_path: Path) -> None:
     ticks = Ticks()
-    machine = write(tmp_path, HOST, stat({0: 0, 1: 0}, {0: 0, 1: 0}), process(7, 5, 5, 5, 5))
-    seen = host(machine, cpus=2, now=ticks)
-    later(seen, ticks, own=[7])
-    write(tmp_path, stat({0: 160, 1: 0}, {0: 40, 1: 200}), process(7, 5.1, 5.2, 5.1, 5.0))
-    write(tmp_path, process(8, 0.2, 0, 0, 0))
-    usage = later(seen, ticks, by=2.0, own=[7, 8, 9]).usage  # 8 is new, and 9 is gone already
+    before = (process(ME, 1, 0, 0, 0), process(SERVER, 2, 0, 3, 0), process(7, 5, 5, 5, 5))
+    machine = write(tmp_path, HOST, stat({0: 0, 1: 0}, {0: 0, 1: 0}), *before)
+    seen = host(machine, cpus=2, now=ticks, children={ME: [SERVER]})
+    later(seen, ticks, executors=[7])
+    write(tmp_path, stat({0: 160, 1: 0}, {0: 40, 1: 200}), process(7, 5.1, 5.2, 5.0, 5.0))
+    write(tmp_path, process(ME, 1.1, 0, 0, 0), process(8, 0.2, 0, 0, 0))
+    # 8 is new, and 9 is gone already.
+    usage = later(seen, ticks, by=2.0, executors=[7, 8, 9]).usage
     assert (usage.cpu_percent, usage.own_cpu_percent) == (40.0, 15.0)
     write(tmp_path, stat({0: 260, 1: 0}, {0: 140, 1: 400}))
-    assert later(seen, ticks, by=2.0, own=[8]).usage.own_cpu_percent == 0.0
+    assert later(seen, ticks, by=2.0, executors=[7, 8]).usage.own_cpu_percent == 0.0
+
+
+def test_what_executors_start_and_those_that_are_gone_are_our_own(tmp_path: Path) -> None:
+    ticks = Ticks()
+    before = (process(ME, 0, 0, 0, 0), process(SERVER, 0, 0, 0, 0), process(7, 0, 0, 0, 0))
+    machine = write(tmp_path, HOST, stat({0: 0, 1: 0}, {0: 0, 1: 0}), *before)
+    seen = host(machine, cpus=2, now=ticks, children={ME: [SERVER], 7: [70], 70: [71]})
+    later(seen, ticks, executors=[7])
+    write(tmp_path, stat({0: 200, 1: 100}, {0: 0, 1: 100}))
+    write(tmp_path, process(7, 0.1, 0, 0.5, 0), process(70, 0.2, 0, 0, 0))
+    write(tmp_path, process(71, 0.3, 0.1, 0, 0), process(SERVER, 0, 0, 0.6, 0.2))
+    usage = later(seen, ticks, by=2.0, executors=[7]).usage
+    assert (usage.cpu_percent, usage.own_cpu_percent) == (75.0, 50.0)
+    assert usage.executors_cpu_s == {7: pytest.approx(1.2)}
+
+
+def test_a_fork_bomb_is_looked_at_in_part(tmp_path: Path) -> None:
+    machine = write(tmp_path, *(process(pid, 1, 0, 0, 0) for pid in range(200)))
+    asked: list[int] = []
+
+    def children(pid: int) -> list[int]:
+        asked.append(pid)
+        return list(range(1, 200)) if pid == 0 else []
+
+    assert tree_cpu_seconds(machine, 0, children) == 64.0
+    assert asked == [0]
 
 
 def test_half_a_core_that_is_used_up_is_all_in_use_though_the_machine_sleeps(
@@ -115,21 +148,15 @@ def test_a_machine_that_is_full_is_full_however_little_our_group_uses(tmp_path: 
     assert (usage.memory_percent, usage.memory_used_mb) == (95.0, 10.0)
 
 
-@pytest.mark.parametrize("place", ["/proc/pressure", CG])
-def test_pressure_is_the_share_of_the_last_moments(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("file", ["/proc/pressure/memory", f"{CG}/memory.pressure"])
+def test_pressure_is_the_share_of_the_last_moments(tmp_path: Path, file: str) -> None:
     ticks = Ticks()
     some = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=9.99 total=99\n"
-    machine = write(
-        tmp_path,
-        HOST,
-        V2_MOUNT,
-        IN_NAMESPACE,
-        {f"{place}/{'cpu' if place != CG else 'cpu.pressure'}": some.format(1000)},
-    )
+    machine = write(tmp_path, HOST, V2_MOUNT, IN_NAMESPACE, {file: some.format(1000)})
     seen = host(machine, now=ticks)
-    assert seen.usage.cpu_pressure_percent == 0.0
-    write(tmp_path, {f"{place}/{'cpu' if place != CG else 'cpu.pressure'}": some.format(251000)})
-    assert later(seen, ticks, by=0.5).usage.cpu_pressure_percent == 50.0
+    assert seen.usage.memory_pressure_percent == 0.0
+    write(tmp_path, {file: some.format(251000)})
+    assert later(seen, ticks, by=0.5).usage.memory_pressure_percent == 50.0
 
 
 def test_no_pressure_is_told_where_the_kernel_does_not_tell(tmp_path: Path) -> None:

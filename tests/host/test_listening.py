@@ -125,3 +125,21 @@ def test_connections_leave_files_for_all_else(
     assert most_connections(config) == given
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert most_connections(config) == asked
+
+
+def test_who_has_vanished_is_given_up_within_a_minute() -> None:
+    """O9: what the kernel is told of each connection; with a cable cut: test_hostile_clients."""
+    with (
+        listen(Config(server=Server(port=0))) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        silence_s, pause_s, unanswered_ms = (
+            accepted.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_USER_TIMEOUT)
+        )
+    # It is asked after a silence, then at each pause; and is given up at the first one that finds
+    # it unanswered for so long.
+    assert unanswered_ms > 0
+    assert max(silence_s + pause_s, unanswered_ms / 1000) + pause_s < 60

@@ -1,5 +1,6 @@
 """Machines made of files: what the kernel shows on hosts and in containers of several kinds."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -51,11 +52,18 @@ class Ticks:
         return self.now
 
 
-def host(machine: Machine, cpus: int = 8, now: Ticks | None = None, **maxima: float) -> Host:
+def host(
+    machine: Machine,
+    cpus: int = 8,
+    now: Ticks | None = None,
+    children: Mapping[int, Sequence[int]] = {},
+    **maxima: float,
+) -> Host:
     """Return the host that a worker with an affinity for the first `cpus` sees on `machine`."""
     return Host(
         machine=machine,
         affinity=lambda: frozenset(range(cpus)),
         now=now or Ticks(),
+        children=lambda pid: children.get(pid, ()),
         **maxima,  # type: ignore[arg-type]
     )

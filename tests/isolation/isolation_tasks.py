@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from vera_executor import demo_faults
+from vera_worker import task
 
 _seen: list[str] = []
 
@@ -106,3 +107,9 @@ def print_then(end: str, padding: int = 1) -> None:
             time.sleep(demo_faults.FOREVER_S)
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task(idempotent=False)
+def print_then_once(end: str) -> None:
+    """Do the same, never more than once."""
+    print_then(end)

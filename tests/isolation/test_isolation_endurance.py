@@ -31,7 +31,8 @@ STALL_S = 2.0
 
 
 def _semaphores() -> set[str]:
-    return {path.name for path in Path("/dev/shm").glob("sem.*")}
+    """Return those of multiprocessing, whosesoever; other tests' are there for a moment only."""
+    return {path.name for path in Path("/dev/shm").glob("sem.mp-*")}
 
 
 def _semaphores_held(pid: int) -> list[str]:
@@ -61,14 +62,14 @@ def test_random_kills_cause_no_stall_and_no_semaphores(
                 continue
         started = time.monotonic()
         for task_id in ids:
-            record = worker.record(task_id, wait=30)
+            record = worker.record(task_id, wait=60)
             assert record["status"] == "completed", (seed, record)
         gaps.append(time.monotonic() - started)
     assert sorted(gaps)[len(gaps) // 2] < STALL_S, (seed, gaps)
     assert max(gaps) < STALL_S + slack_s(), (seed, gaps)
     assert [name for pid in worker.survivors() for name in _semaphores_held(pid)] == []
     assert _semaphores_held(worker.process.pid) == []
-    assert _semaphores() - before == set()
+    eventually(lambda: _semaphores() <= before, slack_s(), "no semaphores are left")
     assert strays(worker) == []
 
 
@@ -100,7 +101,7 @@ def _flood(url: str, tasks: int) -> None:
 
 def _crash_a_few(worker: WorkerProcess) -> None:
     for _ in range(3):
-        worker.submit("kill_self", wait=30)
+        worker.submit("kill_self", wait=60)
         await_pool(worker, 2)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.isolation.conftest import StartWorker
+from tests.support.patience import assert_ready
 from tests.support.processes import eventually, fork_servers, slack_s
 from tests.support.worker_process import WorkerProcess
-from vera_supervisor.roster import FIRST_START_DELAY_S, Roster, Size
-from vera_supervisor.slot import Limits
+from vera_supervisor.scheduling.roster import FIRST_START_DELAY_S, Roster, Size
+from vera_supervisor.scheduling.slot import Limits
 
 SIZE = Size(min_workers=9, max_workers=9, idle_timeout_s=60.0)
 LIMITS = Limits(start_timeout_s=30.0, check_interval_s=30.0, kill_grace_s=3.0)
@@ -69,8 +70,8 @@ def test_a_worker_whose_code_breaks_says_so_and_is_well_again_once_that_is_mende
     task_id = worker.submit("work")["task_id"]
     module.write_text("def work() -> str:\n    return 'mended'\n")
     worker.client.post("/admin/reload").raise_for_status()
-    assert worker.record(task_id, wait=30)["result"] == "mended"
-    assert worker.client.get("/health/ready").status_code == 200
+    assert worker.record(task_id, wait=60)["result"] == "mended"
+    assert_ready(worker)
 
 
 def _failed_starts(worker: WorkerProcess) -> int:

@@ -55,7 +55,7 @@ def _commit(worker: WorkerProcess, fault: Fault) -> dict[str, Any]:
     record: dict[str, Any] = worker.submit(
         fault.function, *fault.args, timeout=fault.timeout, wait=30
     )
-    for beside in (worker.record(probe, wait=20), worker.submit("echo", 1, wait=20)):
+    for beside in (worker.record(probe, wait=60), worker.submit("echo", 1, wait=60)):
         assert (beside["status"], beside["attempt"]) == ("completed", 1)
     _healed(worker)
     return record
@@ -96,18 +96,18 @@ def test_an_answer_torn_at_any_byte_costs_one_task(shared: WorkerProcess, cuts: 
 
 def test_what_a_task_changed_does_not_reach_the_next_one(start_worker: StartWorker) -> None:
     worker = start_worker(MIN_WORKERS="1", MAX_WORKERS="1")
-    before = worker.submit("surroundings", wait=20)["result"]
-    assert worker.submit("change_surroundings", wait=20)["status"] == "completed"
-    assert worker.submit("surroundings", wait=20)["result"] == before
-    printed = worker.submit("print_everywhere", "after", wait=20)["task_id"]
+    before = worker.submit("surroundings", wait=60)["result"]
+    assert worker.submit("change_surroundings", wait=60)["status"] == "completed"
+    assert worker.submit("surroundings", wait=60)["result"] == before
+    printed = worker.submit("print_everywhere", "after", wait=60)["task_id"]
     assert worker.client.get(f"/task/{printed}/output").text.count("after") == 4
 
 
 def test_an_answer_for_another_task_is_dropped_and_counted(shared: WorkerProcess) -> None:
     late = shared.client.get("/metrics").json()["late_answers"]
     other = shared.submit("sleep", 0.5)["task_id"]
-    assert shared.submit("return_forged", other, wait=20)["status"] == "completed"
-    record = shared.record(other, wait=20)
+    assert shared.submit("return_forged", other, wait=60)["status"] == "completed"
+    record = shared.record(other, wait=60)
     assert (record["status"], record["result"]["stopped"]) == ("completed", False)
     assert shared.client.get("/metrics").json()["late_answers"] == late + 1
 
@@ -120,7 +120,7 @@ def test_a_crash_is_tried_again_twice_and_then_told(
     start_worker: StartWorker, function: str, says: dict[str, Any]
 ) -> None:
     worker = start_worker(VERA_LIMITS__CRASH_RETRIES="2")
-    record = worker.submit(function, wait=30)
+    record = worker.submit(function, wait=60)
     assert (record["status"], record["attempt"]) == ("failed", 3)
     assert record["failure"] | says | {"cause": "crashed"} == record["failure"]
     _healed(worker)

@@ -26,14 +26,14 @@ def may_leave_the_network() -> bool:
 def test_a_fresh_attempt_has_a_process_to_itself(start_worker: StartWorker) -> None:
     node = start_worker(modules=MODULES, MAX_WORKERS="1", MIN_WORKERS="1")
     for text in "ab":
-        assert node.submit("pooled", text, wait=20)["result"][-1] == text
+        assert node.submit("pooled", text, wait=60)["result"][-1] == text
     pids = []
     for text in "cde":
-        pid, *seen = node.submit("fresh", text, wait=20)["result"]
+        pid, *seen = node.submit("fresh", text, wait=60)["result"]
         assert seen == [text]
         pids.append(pid)
     assert len(set(pids)) == len(pids)
-    assert node.submit("pooled", "f", wait=20)["result"][1:] == ["f"]
+    assert node.submit("pooled", "f", wait=60)["result"][1:] == ["f"]
 
 
 def test_many_fresh_attempts_and_others_side_by_side(start_worker: StartWorker) -> None:
@@ -46,7 +46,7 @@ def test_many_fresh_attempts_and_others_side_by_side(start_worker: StartWorker) 
 
 def test_what_a_sandboxed_attempt_sees(start_worker: StartWorker) -> None:
     node = start_worker(modules=MODULES)
-    seen = node.submit("sandboxed", wait=20)["result"]
+    seen = node.submit("sandboxed", wait=60)["result"]
     directory = Path(seen.pop("directory"))
     assert seen.pop("interfaces")
     assert seen == {
@@ -64,21 +64,21 @@ def test_what_a_sandboxed_attempt_sees(start_worker: StartWorker) -> None:
 
 def test_its_directory_goes_with_it_even_when_it_is_killed(start_worker: StartWorker) -> None:
     node = start_worker(modules=MODULES)
-    record = node.submit("die_in_sandbox", wait=20)
+    record = node.submit("die_in_sandbox", wait=60)
     assert record["failure"]["cause"] == "crashed"
     directory = Path(record["failure"]["output_tail"].strip())
     assert not directory.exists()
     assert directory.parent.is_dir()
-    again = Path(node.submit("sandboxed", wait=20)["result"]["directory"])
+    again = Path(node.submit("sandboxed", wait=60)["result"]["directory"])
     assert again.parent == directory.parent
 
 
 def test_without_network_there_is_nobody_to_reach(start_worker: StartWorker) -> None:
     node = start_worker(modules=MODULES)
-    record = node.submit("without_network", wait=20)
+    record = node.submit("without_network", wait=60)
     if may_leave_the_network():
         assert record["result"] == {"interfaces": ["lo"], "error": errno.ENETUNREACH}
     else:  # then it must not run at all
         assert record["failure"]["type"] == "SandboxUnavailable"
         assert "allow unprivileged user namespaces" in record["error"]
-    assert node.submit("sleep", 0, wait=20)["status"] == "completed"
+    assert node.submit("sleep", 0, wait=60)["status"] == "completed"

@@ -42,7 +42,7 @@ def found(start_worker: StartWorker, tmp_path: Path) -> dict[str, Any]:
     node.client.headers["authorization"] = f"Bearer {TOKEN}"
     other = node.submit("hold", OTHERS)["task_id"]
     until_status(node, other, "running")
-    seen: dict[str, Any] = node.submit("probe", PATTERN, OWN, wait=30)["result"]
+    seen: dict[str, Any] = node.submit("probe", PATTERN, OWN, wait=60)["result"]
     assert node.record(other)["status"] == "running"
     return seen
 

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.system
 
 #: A subprocess, a daemon and a child that ignores SIGTERM, with a subprocess and a daemon of its.
 TREE = 5
-
-
+#: Many times what it takes to start them all, on a busy machine too.
+TIMEOUT_S = 2.0
 #: What a task may start, where that is counted; its executor and two of its threads count as well.
 MOST_PROCESSES = 40
 #: Hierarchies that the worker has groups in, by the way in which it then kills.
@@ -54,13 +54,13 @@ def shared(
         enforcement = running.client.get("/health").json()["enforcement"]
         assert (enforcement["kill"] == "cgroup v2") is (UNIFIED in hierarchies)
         assert (enforcement["processes"] == "cgroup v1") is ("pids" in hierarchies)
-        assert [len(place.executors(which)) for which in hierarchies] == [2] * len(hierarchies)
+
+        def one_each() -> bool:
+            return all(len(place.executors(which)) == 2 for which in hierarchies)
+
+        eventually(one_each, 2 + slack_s(), "each executor has its group")
         yield running
-        eventually(
-            lambda: all(len(place.executors(which)) == 2 for which in hierarchies),
-            2 + slack_s(),
-            "groups of executors that are gone are gone as well",
-        )
+        eventually(one_each, 2 + slack_s(), "groups of executors that are gone are gone as well")
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def _no_strays_before(shared: WorkerProcess) -> Iterator[None]:
     eventually(lambda: len(executors(shared)) == 2, 2 + slack_s(), "two executors")
     assert strays(shared) == []
     yield
-    assert shared.submit("echo", wait=20)["status"] == "completed"
+    assert shared.submit("echo", wait=60)["status"] == "completed"
 
 
 def _started(worker: WorkerProcess, task_id: str) -> list[int]:
@@ -79,16 +79,20 @@ def _started(worker: WorkerProcess, task_id: str) -> list[int]:
     )
     pids = [int(word) for word in worker.client.get(path).text.split()]
     assert len(pids) == TREE
+    eventually(
+        lambda: len(task_processes(task_id)) == 2,
+        slack_s(),
+        "the programs among them carry the task's id",
+    )
     return pids
 
 
 @rounds(1, 100)
 def test_a_timeout_takes_the_whole_tree(shared: WorkerProcess, rounds: int) -> None:
     for _ in range(rounds):
-        task_id = shared.submit("tree_and", "hang", timeout=1.0)["task_id"]
+        task_id = shared.submit("tree_and", "hang", timeout=TIMEOUT_S)["task_id"]
         pids = _started(shared, task_id)
-        assert len(task_processes(task_id)) == 2, "the programs among them carry the task's id"
-        record = shared.record(task_id, wait=30)
+        record = shared.record(task_id, wait=60)
         assert record["failure"]["cause"] == "timeout"
         assert (alive(pids), strays(shared), task_processes(task_id)) == ([], [], [])
 
@@ -98,7 +102,7 @@ def test_a_timeout_takes_the_tree_of_a_task_that_holds_the_interpreter(
     shared: WorkerProcess, rounds: int
 ) -> None:
     for _ in range(rounds):
-        record = shared.submit("tree_and_hold_gil", timeout=0.8, wait=30)
+        record = shared.submit("tree_and_hold_gil", timeout=0.8, wait=60)
         assert record["failure"]["cause"] == "timeout"
         assert strays(shared) == []
 
@@ -119,7 +123,7 @@ def test_an_end_takes_the_whole_tree_and_keeps_the_executor(
 ) -> None:
     before = sorted(executors(shared))
     for _ in range(rounds):
-        record = shared.submit("tree_and", end, wait=30)
+        record = shared.submit("tree_and", end, wait=60)
         assert record["status"] == {"return": "completed", "raise": "failed"}[end]
         pids = shared.client.get(f"/task/{record['task_id']}/output").text.split()
         assert len(pids) == TREE
@@ -130,7 +134,7 @@ def test_an_end_takes_the_whole_tree_and_keeps_the_executor(
 @rounds(1, 100)
 def test_a_crash_takes_the_whole_tree(shared: WorkerProcess, rounds: int) -> None:
     for _ in range(rounds):
-        record = shared.submit("tree_and", "die", wait=30)
+        record = shared.submit("tree_and", "die", wait=60)
         failure = record["failure"]
         assert (failure["cause"], failure["signal"]) == ("crashed", "SIGKILL")
         pids = [int(pid) for pid in failure["output_tail"].split()]
@@ -142,7 +146,7 @@ def test_a_crash_takes_the_whole_tree(shared: WorkerProcess, rounds: int) -> Non
 def test_a_fork_bomb_is_contained_and_killed(shared: WorkerProcess, rounds: int) -> None:
     counted = shared.client.get("/health").json()["enforcement"]["processes"] != "none"
     for _ in range(rounds):
-        task_id = shared.submit("fork_bomb", 64, timeout=1.0)["task_id"]
+        task_id = shared.submit("fork_bomb", 64, timeout=TIMEOUT_S)["task_id"]
         most, latencies = 0, []
         while shared.record(task_id)["status"] != "failed":
             most = max(most, len(strays(shared)))
@@ -154,11 +158,11 @@ def test_a_fork_bomb_is_contained_and_killed(shared: WorkerProcess, rounds: int)
         assert shared.record(task_id)["failure"]["cause"] == "timeout"
         # Its end does not wait for the last of many processes to vanish; they have two seconds.
         eventually(lambda: strays(shared) == [], 2 + slack_s(), "the bomb is gone")
-        assert shared.submit("echo", wait=20)["status"] == "completed"
+        assert shared.submit("echo", wait=60)["status"] == "completed"
 
 
 def test_every_program_that_a_task_starts_carries_its_id(shared: WorkerProcess) -> None:
-    record = shared.submit("task_id_of_processes", wait=20)
+    record = shared.submit("task_id_of_processes", wait=60)
     assert record["result"] == [record["task_id"]] * 2
 
 
@@ -166,10 +170,10 @@ def test_the_task_id_does_not_depend_on_the_environment_that_the_last_task_left(
     start_worker: StartWorker,
 ) -> None:
     worker = start_worker(MIN_WORKERS="1", MAX_WORKERS="1")
-    assert worker.submit("clear_environment", wait=20)["status"] == "completed"
-    assert worker.submit("echo", wait=20)["status"] == "completed"
+    assert worker.submit("clear_environment", wait=60)["status"] == "completed"
+    assert worker.submit("echo", wait=60)["status"] == "completed"
     (executor,) = executors(worker)
-    assert worker.submit("own_pid", wait=20)["result"] == executor
+    assert worker.submit("own_pid", wait=60)["result"] == executor
 
 
 def test_a_drain_takes_the_whole_tree(start_worker: StartWorker) -> None:

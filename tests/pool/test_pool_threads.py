@@ -5,12 +5,12 @@ import threading
 from typing import cast
 
 from tests.fakes.on_loop import on_loop
-from vera_supervisor.effects import Kill, Launch
-from vera_supervisor.events import Event
 from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.outfits import Outfit
 from vera_supervisor.pool.pool import Pool
 from vera_supervisor.pool.trial import Candidate
+from vera_supervisor.scheduling.effects import Kill, Launch
+from vera_supervisor.scheduling.events import Event
 
 #: More than there are threads for all that blocks.
 STARTS = 60

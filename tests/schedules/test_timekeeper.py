@@ -4,10 +4,13 @@ The clock of the fakes starts on 2001-09-09 at 02:03:20 UTC.
 """
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
@@ -17,6 +20,8 @@ from tests.fakes.on_loop import on_loop, turn
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.config import Config, FunctionLimits, Schedule, Store
 from vera_supervisor.recurrence import MissedRun
+from vera_supervisor.schedule_marks import ScheduleMarks
+from vera_supervisor.scheduling.effects import Refusal
 from vera_supervisor.store.protocol import Query
 from vera_supervisor.timekeeper import LONGEST_NAP_S, RETRY_S, Timekeeper, UnfitSchedule, template
 from vera_worker.handlers import describe
@@ -39,11 +44,15 @@ def catalogue() -> Catalogue:
 
 @asynccontextmanager
 async def kept(
-    bench: Bench, *schedules: Schedule, url: str = "sqlite:///tasks.db"
+    bench: Bench,
+    *schedules: Schedule,
+    url: str = "sqlite:///tasks.db",
+    marks: ScheduleMarks | None = None,
 ) -> AsyncIterator[None]:
     """Keep schedules for the length of an `async with` block."""
+    marks = marks or ScheduleMarks(None)
     config = Config(schedules=schedules, store=Store(url=url))
-    timekeeper = Timekeeper(config, catalogue(), bench.dispatcher, bench.clock)
+    timekeeper = Timekeeper(config, catalogue(), bench.dispatcher, bench.clock, marks)
     running = asyncio.create_task(timekeeper.run())
     await settle(bench)
     try:
@@ -122,6 +131,52 @@ async def test_a_due_time_whose_task_has_ended_is_not_run_again() -> None:
         assert submitted(bench) == []
 
 
+@pytest.mark.parametrize("missed", MissedRun)
+@on_loop
+async def test_nor_one_whose_task_has_been_forgotten(missed: MissedRun) -> None:
+    bench, marks = Bench(), ScheduleMarks(None)
+    schedule = make_schedule("* * * * *", missed=missed)
+    async with kept(bench, schedule, marks=marks):
+        bench.pool.end("schedule.nightly.20010909T020300Z")
+        bench.store.acknowledge()
+        await bench.store.forget(Query())
+    async with kept(bench, schedule, marks=marks):
+        assert submitted(bench) == []
+    bench.clock.put_forward(-3600.0)
+    async with kept(bench, schedule, marks=marks):
+        assert submitted(bench) == ["schedule.nightly.20010909T010300Z"], "that mark is to come"
+
+
+@on_loop
+async def test_what_a_worker_missed_is_made_good_however_long_it_was_away() -> None:
+    bench, marks = Bench(), ScheduleMarks(None)
+    monthly = make_schedule("0 1 1 * *", missed=MissedRun.RUN_ONCE)
+    await marks.set("nightly", int(bench.clock.wall()) - 40 * 86400)
+    async with kept(bench, monthly, marks=marks):
+        assert submitted(bench) == ["schedule.nightly.20010901T010000Z"]
+
+
+@on_loop
+async def test_marks_are_kept_in_a_file_and_do_without_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = tmp_path / "tasks.db"
+    marks = ScheduleMarks(database)
+    assert marks.get("a") is None
+    async with anyio.create_task_group() as group:
+        for number, name in enumerate("abc"):
+            group.start_soon(marks.set, name, number)
+    assert [ScheduleMarks(database).get(name) for name in "abcd"] == [0, 1, 2, None]
+    file = tmp_path / "tasks.db.schedules.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not caplog.text
+    file.write_bytes(file.read_bytes()[:-3])
+    assert ScheduleMarks(database).get("a") is None
+    assert "tasks.db.schedules.json is left out" in caplog.text
+    await ScheduleMarks(tmp_path / "gone" / "tasks.db").set("a", 1)
+    assert "what schedules have done could not be noted" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("cron", "missed", "url", "made_good"),
     [
@@ -184,6 +239,27 @@ async def test_a_refused_task_is_submitted_again_and_that_is_said_once(
         await settle(bench)
         assert submitted(bench) == ["schedule.nightly.20010909T020400Z"]
     assert caplog.text.count("refused, and tried again: the disk is full") == 1
+
+
+@on_loop
+async def test_what_will_never_be_taken_is_given_up_and_that_is_said_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    schedule = make_schedule("4-5 2 * * *")
+    config, marks = Config(schedules=(schedule,)), ScheduleMarks(None)
+    timekeeper = Timekeeper(config, catalogue(), bench.dispatcher, bench.clock, marks)
+    fit = timekeeper.templates(config, catalogue())["nightly"]
+    unfit = msgspec.structs.replace(fit, depends_on=("nobody",))
+    timekeeper.obey({"nightly": unfit})
+    running = asyncio.create_task(timekeeper.run())
+    await pass_time(bench, 45.0)
+    assert bench.metrics.refusals[Refusal.DEPENDENCY] == 1
+    assert caplog.text.count("refused, and left out: depends_on: there is no task 'nobody'") == 1
+    timekeeper.obey({"nightly": fit})
+    await pass_time(bench, 60.0)
+    assert submitted(bench) == ["schedule.nightly.20010909T020500Z"], "the next one is its own"
+    running.cancel()
 
 
 @on_loop

@@ -6,10 +6,10 @@ from random import Random
 from typing import Any, TypeVar
 
 from tests.fakes.makers import make_policy, make_task
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import Slot
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.scheduler import Scheduler
+from vera_supervisor.scheduling.slot import Slot
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Record, Used
 
@@ -160,7 +160,7 @@ class Desk:
         start, end = self.now, self.now + seconds
         timed: list[tuple[float, fx.Effect]] = []
         wakeups = 0
-        while (due := self.scheduler.next_wakeup()) <= end:
+        while (due := self.scheduler.alarm.at) <= end:
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
             self.now = max(self.now, due)

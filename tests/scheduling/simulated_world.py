@@ -1,11 +1,10 @@
 """Clients, a store, executors and a clock around a scheduler, all of them unreliable.
 
-The world lets happen what it is told, keeps books of its own, and checks the scheduler against
+The world lets happen what it is told, keeps books of its own, and has the scheduler checked against
 them after every single step.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -13,13 +12,11 @@ import msgspec
 
 from tests.fakes.makers import ONCE, make_policy
 from tests.scheduling.desk import MOST_WAKEUPS_AT_ONCE, Write
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.line import Group
-from vera_supervisor.live_task import LiveTask
-from vera_supervisor.reservations import Capacity
-from vera_supervisor.scheduler import Scheduler
-from vera_supervisor.slot import SlotState
+from tests.scheduling.invariants import Invariants
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.reservations import Capacity
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_worker.lifecycle import TERMINAL, Status
 from vera_worker.tasks import (
     DEFAULT_POOL,
@@ -31,9 +28,6 @@ from vera_worker.tasks import (
     Task,
     Used,
 )
-
-#: Sums of fractions may be off by so much.
-ROUNDING = 1e-6
 
 
 class SimExecutor(msgspec.Struct):
@@ -88,10 +82,7 @@ class World:
         self.requeues_seen: set[int] = set()
         self.late = 0
         self.capacity = Capacity()
-        #: What was taken of each resource after the last step.
-        self.reserved: dict[str, float] = {}
-        #: How many attempts ran after it, by the functions for which that is limited.
-        self.attempts_running: Counter[str] = Counter()
+        self._invariants = Invariants(self)
 
     # Steps.
 
@@ -109,22 +100,22 @@ class World:
             self._take(effect, event)
         started = [e.task_id for e in effects if isinstance(e, fx.StartAttempt)]
         assert may_start or not started, "a draining worker starts nothing"
-        self._check_order(waiting, started)
-        self._check_counts()
-        self._check_places()
-        self._check_slots()
+        self._invariants.check(waiting, started)
 
     def pass_time(self, seconds: float) -> None:
         """Go on by `seconds`, waking the scheduler when it wishes."""
         end = self.now + seconds
         wakeups = 0
-        while (due := self.scheduler.next_wakeup()) <= end:
+        while (due := self.scheduler.alarm.at) <= end:
             assert due <= self.scheduler.pools.next_deadline(), "it would be woken too late"
             wakeups = wakeups + 1 if due <= self.now else 0
             assert wakeups <= MOST_WAKEUPS_AT_ONCE, "it wants to be woken without end"
             self.now = max(self.now, due)
             self.tell(ev.TimePassed())
         self.now = end
+        waiting = (live for live in self.scheduler.live.values() if live.status is Status.QUEUED)
+        late = [live for live in waiting if live.added and live.expires_at <= end]
+        assert not late, "it fails as soon as it may not start any more"
 
     def acknowledge(self) -> None:
         """The store carries out its oldest write and says so."""
@@ -367,109 +358,3 @@ class World:
             if write.delay_s:
                 record.ready_at = self.now + self.wall_offset + write.delay_s
         return None
-
-    # What holds after every step.
-
-    def _check_order(self, waiting: dict[str, tuple[float, int]], started: list[str]) -> None:
-        def order(key: float, rank: int) -> tuple[float, float]:
-            return (rank, key) if self.policy.aging_step_s == 0 else (key, rank)
-
-        lives, alone = self.scheduler.live, self.policy.alone
-        still = [t for t in waiting if t in lives and lives[t].key == waiting[t][0]]
-        for task_id in started:
-            live = lives[task_id]
-            mine = order(live.place, RANK[live.task.priority])
-            for other in still:
-                function = lives[other].task.function
-                if self.pool_of(lives[other].task) != self.pool_of(live.task):
-                    continue  # no pool waits for another one
-                if function in self.policy.max_concurrency or not self.is_offered(function):
-                    continue
-                if lives[other].need and not live.need:
-                    continue  # it may not fit; among those that reserve, nobody goes past another
-                if function in alone and live.task.function not in alone:
-                    continue  # it waits for an executor of its own
-                theirs, ours = lives[other].task, live.task
-                of_a_kind = (theirs.client, theirs.priority) == (ours.client, ours.priority)
-                if theirs.client is not None and not of_a_kind:
-                    continue  # clients take turns, in each class
-                if lives[other].need and live.task.function in alone:
-                    continue
-                assert mine < order(*waiting[other]), f"{task_id} started, {other} was ahead"
-
-    def _check_counts(self) -> None:
-        lives = self.scheduler.live.values()
-        assert self.scheduler.running == sum(live.status is Status.RUNNING for live in lives)
-        assert self.scheduler.queued == sum(live.status is Status.QUEUED for live in lives)
-        assert self.scheduler.late_answers == self.late
-        running = Counter(live.task.function for live in lives if live.status is Status.RUNNING)
-        before, self.attempts_running = self.attempts_running, running
-        for function, most in self.policy.max_concurrency.items():
-            assert running[function] <= max(most, before[function]), "more attempts than may be"
-            group = Group(function, reserves=False, choosy=False)
-            line = self.scheduler.waiting.line_of(function)
-            closed, known = line.queue.is_closed(group), group in line.groups
-            held = running[function] >= most or not self.is_offered(function)
-            assert closed == (known and held), "held back exactly at its limit"
-        self._check_reservations(lives)
-        for pool in self.scheduler.pools:
-            queued = [
-                live
-                for live in lives
-                if live.key is not None and self.pool_of(live.task) == pool.name
-            ]
-            assert pool.queue.length == len(queued)
-            waiting = [
-                live
-                for live in lives
-                if live.status is Status.QUEUED and self.pool_of(live.task) == pool.name
-            ]
-            assert pool.queued == (len(waiting) if len(self.scheduler.pools.all) > 1 else 0)
-            positions = sorted(filter(None, map(self.scheduler.position, queued)))
-            assert positions == list(range(1, len(queued) + 1))
-
-    def _check_reservations(self, lives: Iterable[LiveTask]) -> None:
-        books = self.scheduler.waiting.reservations
-        needs = [live.need for live in lives if live.status is Status.RUNNING and live.need]
-        most = self.capacity
-        for name in ("cpu_cores", "memory_mb", "gpus"):
-            taken = sum(getattr(need, name) or 0 for need in needs)
-            assert abs(getattr(books, name) - taken) < ROUNDING, "the books are right"
-            grown = taken > self.reserved.get(name, 0)  # else it only runs out what it has
-            assert not grown or taken <= getattr(most, name) + ROUNDING, "no more than there is"
-            self.reserved[name] = taken
-
-    def _check_places(self) -> None:
-        slots = Counter(slot.task_id for slot in self.scheduler.slots)
-        for task_id, live in self.scheduler.live.items():
-            places = [
-                not live.added,
-                live.key is not None,
-                live.delayed_until is not None,
-                live.slot_id is not None,
-                live.added and task_id in self.scheduler.waiting.dependencies,
-                task_id in self.scheduler.waiting.oversized,
-                task_id in self.scheduler.waiting.parked,
-                live.status in TERMINAL,
-            ]
-            if self.scheduler.recovering:
-                continue  # some are still to be put into the queue
-            assert sum(places) == 1, (task_id, places)
-            assert (live.slot_id is not None) == (live.status is Status.RUNNING)
-            assert slots[task_id] == (live.slot_id is not None), (task_id, slots)
-            assert not live.added or task_id in self.accepted
-            if live.delayed_until is not None:
-                assert self.scheduler.next_wakeup() <= live.delayed_until
-
-    def _check_slots(self) -> None:
-        for pool in self.scheduler.pools:
-            idle = [slot for slot in pool.roster if slot.state is SlotState.IDLE]
-            assert sorted(s.slot_id for s in idle) == sorted(s.slot_id for s in pool.roster.idle)
-            if not self.scheduler.draining:
-                ready = pool.queue.ready and not self.scheduler.recovering
-                assert not (idle and ready), "no one waits for an idle executor"
-        assert set(self.scheduler.slots) == {s for p in self.scheduler.pools for s in p.roster}
-        for slot in self.scheduler.slots:
-            assert slot.pool == self.executors[slot.slot_id].pool
-            executor = self.executors[slot.slot_id]
-            assert executor.killed == (slot.state is SlotState.KILLING)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import make_policy
 from tests.scheduling.desk import Desk, desk_with, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.admission import (
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.admission import (
+    LOOKS_OF_STANDSTILL,
     LOOKS_TO_FORGET,
     LOOKS_TO_REOPEN,
     MAX_MEMORY_PRESSURE,
@@ -18,7 +19,7 @@ from vera_supervisor.admission import (
     Ceilings,
     Load,
 )
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 
 CEILINGS = Ceilings(max_cpu_percent=90, max_memory_percent=85)
 
@@ -93,13 +94,15 @@ def test_a_bad_look_starts_the_hold_anew(admission: Admission) -> None:
         assert admit(admission) == 0
 
 
-def test_memory_must_fall_well_below_its_limit(admission: Admission) -> None:
-    admission.look(load(memory=86))
+@pytest.mark.parametrize(("limit", "held", "free"), [(85, 81, 80), (12, 11.5, 11)])
+def test_memory_must_fall_well_below_its_limit(limit: float, held: float, free: float) -> None:
+    admission = Admission(Ceilings(max_memory_percent=limit))
+    admission.look(load(memory=limit + 1))
     for _ in range(10):
-        admission.look(load(memory=81))
+        admission.look(load(memory=held))
         assert admit(admission) == 0
     for _ in range(LOOKS_TO_REOPEN):
-        admission.look(load(memory=80))
+        admission.look(load(memory=free))
     assert admit(admission) == 1
 
 
@@ -111,6 +114,50 @@ def test_the_gate_is_forgotten_when_it_was_not_needed_for_a_while(admission: Adm
     admission.look(load())
     assert admission.reason is None
     assert admit(admission) == 1000
+
+
+@pytest.mark.parametrize("full", [load(cpu=100), load(memory=90)])
+def test_it_stands_still_when_others_leave_nothing_for_a_while(
+    admission: Admission, full: Load
+) -> None:
+    for _ in range(LOOKS_OF_STANDSTILL - 1):
+        admission.look(full)
+    admission.look(load())  # a good moment in between is none in which a task could start
+    assert not admission.standstill
+    admission.look(full)
+    assert admission.standstill
+    for _ in range(LOOKS_TO_REOPEN - 1):
+        admission.look(load())
+        assert admission.standstill
+    admission.look(load())
+    assert admission.open
+    assert not admission.standstill
+
+
+def test_our_own_tasks_are_no_standstill(admission: Admission) -> None:
+    admit(admission, 4)
+    for _ in range(LOOKS_OF_STANDSTILL * 2):
+        admission.look(load(cpu=100, own=95))
+        admit(admission)
+    assert not admission.open
+    assert not admission.standstill
+
+
+def test_others_who_compete_with_our_answers_to_clients_leave_nothing(
+    admission: Admission,
+) -> None:
+    admission.look(load(cpu=100, own=40))
+    assert admit(admission) == 0
+
+
+def test_clients_that_ask_without_end_do_not_keep_all_tasks_out(admission: Admission) -> None:
+    admission.look(load(cpu=100, own=60))
+    for _ in range(5):
+        assert admit(admission) == 1
+        admission.ended()
+        admission.look(load(cpu=100, own=60))  # which makes room for a part of one
+        assert admit(admission) == 0
+        admission.look(load(cpu=100, own=60))
 
 
 def test_a_flood_that_did_not_use_all_its_room_gets_as_much_again(admission: Admission) -> None:

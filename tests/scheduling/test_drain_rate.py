@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
-from vera_supervisor.drain_rate import MAX_RETRY_AFTER_S, DrainRate
+from vera_supervisor.scheduling.drain_rate import MAX_RETRY_AFTER_S, DrainRate
 
 
 @pytest.mark.parametrize("look_every_s", [0.25, 1.0, 10.0, 60.0])

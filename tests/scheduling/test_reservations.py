@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
 from tests.scheduling.desk import Desk, desk_with, one
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.reservations import Capacity, Reservations
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.reservations import Capacity, Reservations
 from vera_worker.tasks import Priority, Requirements
 
 HALF_A_CORE = Requirements(cpu_cores=0.5)
@@ -27,12 +27,13 @@ def desk_of(cores: float = 2.0, memory_mb: float = 1000.0, gpus: int = 1, **poli
 )
 def test_as_many_run_as_fit(need: Requirements) -> None:
     desk = desk_of(gpus=2)
-    for name in "abc":
+    for name in "abcd":
         desk.submit(name, requirements=need)
     assert desk.started == ["a", "b"]
     assert desk.blocked_by("c") == "reservation"
     desk.throw("a")
     assert desk.started == ["a", "b", "c"]
+    assert desk.blocked_by("d") == "reservation"
 
 
 def test_a_task_that_says_nothing_goes_past_one_that_does_not_fit() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import make_task, rounds
-from vera_supervisor.retry import CRASH_DELAY_S, MAX_DELAY_S, delay_before_next
+from vera_supervisor.scheduling.retry import CRASH_DELAY_S, MAX_DELAY_S, delay_before_next
 from vera_worker.tasks import Cause, Spent
 
 

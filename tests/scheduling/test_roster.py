@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import pool_policy, rounds
 from tests.scheduling.desk import only
-from vera_supervisor import effects as fx
-from vera_supervisor.roster import FIRST_START_DELAY_S, MAX_START_DELAY_S, Roster
-from vera_supervisor.slot import Slot, SlotState
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling.roster import FIRST_START_DELAY_S, MAX_START_DELAY_S, Roster
+from vera_supervisor.scheduling.slot import Slot, SlotState
 
 IDLE_TIMEOUT_S = 60.0
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.fakes.makers import ONCE
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling.effects import Refusal
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause
 
@@ -121,4 +121,4 @@ def test_cancelled_delayed_tasks_leave_nothing_behind() -> None:
     assert len(desk.scheduler.waiting.delayed) < 100
     desk.submit("kept", delay_s=5.0)
     assert desk.scheduler.queued == 1
-    assert desk.scheduler.next_wakeup() == desk.now + 5.0
+    assert desk.scheduler.alarm.at == desk.now + 5.0

@@ -1,7 +1,7 @@
 """A function that may run only so often at once holds up nobody but itself."""
 
 from tests.scheduling.desk import Desk, desk_with, one
-from vera_supervisor import effects as fx
+from vera_supervisor.scheduling import effects as fx
 from vera_worker.tasks import Priority
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, OnDependencyFailure, Record
 

@@ -4,9 +4,10 @@ import pytest
 
 from tests.fakes.makers import ONCE
 from tests.scheduling.desk import desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.effects import Refusal
+from vera_supervisor.scheduling.slot import SHORT_DUMP_LEAD_S
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Spent
 
@@ -56,7 +57,8 @@ def test_an_interrupted_task_is_put_back_without_a_charge_and_in_its_place() -> 
     desk.submit("second")
     desk.now += 1.0
     desk.tell(ev.DrainAsked())
-    assert desk.tell(ev.InterruptAsked()) == [fx.Kill(1)]
+    assert desk.tell(ev.InterruptAsked()) == [fx.DumpStack(1)]
+    assert desk.pass_time(SHORT_DUMP_LEAD_S)[-1][1] == fx.Kill(1)
     requeue = one(fx.RequeueTask, desk.lose("first"))
     assert (requeue.attempt, requeue.delay_s) == (0, 0.0)
     assert requeue.failure.cause is Cause.INTERRUPTED
@@ -66,6 +68,15 @@ def test_an_interrupted_task_is_put_back_without_a_charge_and_in_its_place() -> 
     desk.tell(ev.ResumeAsked())
     assign = one(fx.Assign, desk.get_ready())
     assert (assign.task.task_id, assign.attempt) == ("first", 1)
+
+
+def test_who_asks_twice_to_interrupt_does_not_wait_for_stacks() -> None:
+    desk = desk_with(3)
+    desk.submit("a", timeout_s=5.0)
+    desk.submit("b")
+    desk.pass_time(5.0)
+    assert desk.tell(ev.InterruptAsked()) == [fx.Kill(1), fx.DumpStack(2), fx.DumpStack(3)]
+    assert desk.tell(ev.InterruptAsked()) == [fx.Kill(2), fx.Kill(3)]
 
 
 def test_a_task_that_came_with_a_delay_is_put_back_where_it_was_and_not_before() -> None:

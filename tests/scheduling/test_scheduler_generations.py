@@ -10,9 +10,9 @@ import pytest
 
 from tests.fakes.makers import ALONE, GPUS, INFER, ONCE, gpu_pool, make_policy, make_task
 from tests.scheduling.desk import Desk, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.roster import FIRST_START_DELAY_S
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.roster import FIRST_START_DELAY_S
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Failure, Record
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from tests.scheduling.desk import Desk, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.admission import Ceilings, Load
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.admission import Ceilings, Load
 
 DELAY_S = 0.05
 FULL = Load(cpu_percent=99.0, own_cpu_percent=0.0, memory_percent=10.0)

@@ -2,7 +2,7 @@
 
 from tests.fakes.makers import ALONE
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
+from vera_supervisor.scheduling import effects as fx
 
 
 def test_an_executor_that_has_had_such_a_task_is_let_go() -> None:

@@ -19,7 +19,7 @@ from tests.fakes.makers import (
     make_task,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import events as ev
 from vera_worker.lifecycle import TERMINAL
 from vera_worker.tasks import Cause, Failure, OnDependencyFailure, Priority
 
@@ -148,7 +148,7 @@ class Run:
             if world.writes:
                 world.acknowledge()
             elif not any(self.get_on(e, None) for e in list(world.executors.values())):
-                world.pass_time(max(0.0, world.scheduler.next_wakeup() - world.now))
+                world.pass_time(max(0.0, world.scheduler.alarm.at - world.now))
         assert not world.scheduler.live, "something is left over"
         for task_id in world.accepted:
             assert world.records[task_id].status in TERMINAL, "an accepted task has not ended"

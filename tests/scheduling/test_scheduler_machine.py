@@ -25,8 +25,8 @@ from tests.fakes.makers import (
     rounds,
 )
 from tests.scheduling.simulated_world import SimExecutor, World
-from vera_supervisor import events as ev
-from vera_supervisor.roster import Size
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.roster import Size
 from vera_worker.lifecycle import TERMINAL
 from vera_worker.tasks import DEFAULT_POOL, Cause, Failure, OnDependencyFailure, Priority, Used
 
@@ -274,7 +274,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.give_a_sign(0)
         elif self.busy():
             self.answer(0, None, None)
-        elif (due := self.world.scheduler.next_wakeup()) < math.inf:
+        elif (due := self.world.scheduler.alarm.at) < math.inf:
             self.world.pass_time(max(0.0, due - self.world.now))
 
     def starting(self) -> list[SimExecutor]:

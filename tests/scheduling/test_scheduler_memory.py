@@ -1,9 +1,9 @@
 """A task over its memory limit is killed soon, with its stack, and runs again only with more."""
 
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.slot import MEMORY_DUMP_LEAD_S
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.slot import SHORT_DUMP_LEAD_S
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Requirements
 
@@ -32,7 +32,7 @@ def test_a_task_over_its_limit_is_killed_with_its_stack_and_fails_for_good() -> 
     desk.submit("a", max_retries=3)
     assert only(fx.DumpStack, exceed(desk, "a")) != []
     assert only(fx.Kill, desk.tell(ev.TimePassed())) == []
-    desk.now += MEMORY_DUMP_LEAD_S
+    desk.now += SHORT_DUMP_LEAD_S
     assert only(fx.Kill, desk.tell(ev.TimePassed())) != []
     finish = one(fx.FinishTask, desk.lose("a"))
     assert finish.status is Status.FAILED
@@ -57,7 +57,7 @@ def test_a_task_that_was_to_stop_anyway_is_not_given_its_grace() -> None:
     desk.submit("a")
     desk.cancel("a")
     exceed(desk, "a")
-    desk.now += MEMORY_DUMP_LEAD_S
+    desk.now += SHORT_DUMP_LEAD_S
     assert only(fx.Kill, desk.tell(ev.TimePassed())) != []
     assert one(fx.FinishTask, desk.lose("a")).status is Status.CANCELLED
 

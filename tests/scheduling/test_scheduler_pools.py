@@ -6,10 +6,10 @@ import msgspec
 
 from tests.fakes.makers import GPUS, INFER, TRAIN, gpu_pool, make_policy
 from tests.scheduling.desk import Desk, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.admission import Ceilings, Load
-from vera_supervisor.reservations import Capacity
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.admission import Ceilings, Load
+from vera_supervisor.scheduling.reservations import Capacity
 from vera_worker.tasks import DEFAULT_POOL, Priority, Requirements
 
 FULL = Load(cpu_percent=99.0, own_cpu_percent=0.0, memory_percent=10.0)
@@ -148,7 +148,7 @@ def test_a_drain_and_an_interruption_are_for_all_pools() -> None:
     desk.submit("plain")
     desk.submit("gpu", function=INFER)
     effects = desk.tell(ev.InterruptAsked())
-    assert len(only(fx.Kill, effects)) == 2
+    assert len(only(fx.DumpStack, effects)) == 2
     for name in ("plain", "gpu"):
         desk.lose(name)
     assert desk.tell(ev.ResumeAsked())

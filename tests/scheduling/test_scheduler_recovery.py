@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.fakes.makers import ONCE, make_policy, make_task, rounds
 from tests.scheduling.desk import WALL, Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.arrivals import CAREFUL_STARTS
-from vera_supervisor.scheduler import Scheduler
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.arrivals import CAREFUL_STARTS
+from vera_supervisor.scheduling.scheduler import Scheduler
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Priority, Record, Spent
 
@@ -192,6 +192,15 @@ def test_a_task_whose_time_to_start_passed_meanwhile_expires() -> None:
     assert failure is not None
     assert failure.cause is Cause.EXPIRED
     assert desk.started == ["timely"]
+
+
+def test_a_task_of_an_earlier_run_fails_when_its_time_to_start_passes() -> None:
+    desk = desk_with(0)
+    desk.recover(
+        left("waits", expires_at=WALL + 9.0), left("is late", run_at=WALL + 60.0, expires_at=WALL)
+    )
+    ends = [(at, e) for at, e in desk.pass_time(60.0) if isinstance(e, fx.FinishTask)]
+    assert [(at, end.task_id) for at, end in ends] == [(0.0, "is late"), (9.0, "waits")]
 
 
 def test_the_limit_of_the_queue_is_for_new_tasks_only() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.scheduling.simulated_world import World
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
 from vera_worker.tasks import Cause, Failure, Priority
 
 

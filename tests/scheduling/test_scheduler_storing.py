@@ -4,10 +4,10 @@ import pytest
 
 from tests.fakes.makers import ONCE
 from tests.scheduling.desk import desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.attempts import SAVE_AGAIN_S
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.attempts import SAVE_AGAIN_S
+from vera_supervisor.scheduling.effects import Refusal
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause
 
@@ -139,6 +139,7 @@ def test_it_is_not_sent_to_an_executor_that_is_being_killed() -> None:
         desk = desk_with(1)
         desk.hold(fx.StartAttempt)
         desk.submit("a", function=ONCE)
+        desk.tell(ev.InterruptAsked())
         desk.tell(ev.InterruptAsked())
         assert getattr(desk, outcome)() == []
         assert desk.states() == ["KILLING"]

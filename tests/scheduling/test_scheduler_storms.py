@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.makers import INFER, ONCE, TORTURE, TRAIN
 from tests.scheduling.test_scheduler_machine import SchedulerMachine
-from vera_supervisor import events as ev
+from vera_supervisor.scheduling import events as ev
 from vera_worker.tasks import Cause, OnDependencyFailure, Priority
 
 STEPS = 400

@@ -1,12 +1,15 @@
 """From a submission to its end: what is stored, what is told, and when."""
 
+from typing import Any
+
 import pytest
 
 from tests.fakes.makers import make_task
 from tests.scheduling.desk import Desk, desk_with, one, only
-from vera_supervisor import effects as fx
-from vera_supervisor import events as ev
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.certificates import EXPIRED
+from vera_supervisor.scheduling.effects import Refusal
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Cause, Progress, Record, Spent
 
@@ -225,6 +228,40 @@ def test_a_task_that_may_not_start_any_more_fails_without_a_start() -> None:
     assert one(fx.Assign, effects).task.task_id == "patient"
     late = next(end for end in only(fx.Announce, effects) if end.task.task_id == "late")
     assert (late.waited_s, late.ran_s) == (None, None)
+
+
+@pytest.mark.parametrize("executors", [0, 1])
+@pytest.mark.parametrize(
+    "wait", [{}, {"delay_s": 60.0}, {"depends_on": ("runs",)}, {"function": "gone"}]
+)
+def test_a_task_fails_when_its_time_to_start_passes_whatever_it_waits_for(
+    executors: int, wait: dict[str, Any]
+) -> None:
+    desk = desk_with(executors, functions=frozenset({"work"}))
+    desk.submit("runs")
+    desk.submit("late", expires_in_s=5.0, **wait)
+    ends = [(at, e) for at, e in desk.pass_time(60.0) if isinstance(e, fx.FinishTask)]
+    ((at, end),) = ends
+    assert (at, end.task_id, end.failure) == (5.0, "late", EXPIRED)
+    assert "late" not in desk.scheduler.live
+    assert desk.scheduler.queued == 1 - executors
+
+
+def test_a_task_that_runs_when_its_time_to_start_passes_may_end_but_is_not_tried_again() -> None:
+    desk = desk_with(1)
+    desk.submit("runs", expires_in_s=5.0, max_retries=1, retry_delay_s=60.0)
+    assert not [e for _, e in desk.pass_time(10.0) if isinstance(e, fx.FinishTask)]
+    desk.throw("runs")
+    ends = [(at, e) for at, e in desk.pass_time(60.0) if isinstance(e, fx.FinishTask)]
+    assert [(at, end.failure) for at, end in ends] == [(0.0, EXPIRED)]
+
+
+def test_what_may_start_for_long_takes_no_room_once_it_has_ended() -> None:
+    desk = desk_with(1)
+    for number in range(1000):
+        desk.submit(f"{number}", expires_in_s=1e6)
+        desk.end(f"{number}")
+    assert len(desk.scheduler.expiries._due) < 200
 
 
 def test_many_that_expired_do_not_hold_up_the_one_that_did_not() -> None:

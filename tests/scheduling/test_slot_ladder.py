@@ -2,8 +2,8 @@
 
 import pytest
 
-from vera_supervisor import effects as fx
-from vera_supervisor.slot import (
+from vera_supervisor.scheduling import effects as fx
+from vera_supervisor.scheduling.slot import (
     ANSWER_S,
     DUMP_LEAD_S,
     RETIRE_S,

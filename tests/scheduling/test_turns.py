@@ -1,7 +1,7 @@
 """Several clients take turns: a flood of one does not keep the others waiting (O4)."""
 
 from tests.scheduling.desk import Desk, desk_with
-from vera_supervisor.turns import Turns
+from vera_supervisor.scheduling.turns import Turns
 from vera_worker.tasks import Priority, Requirements
 
 MANY, FEW = 200, 10

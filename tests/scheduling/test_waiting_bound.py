@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.makers import rounds
-from vera_supervisor.priority_queue import PriorityQueue
+from vera_supervisor.scheduling.priority_queue import PriorityQueue
 
 STEP_S = 60.0
 LOWEST = 3

@@ -12,9 +12,10 @@ import pytest
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
 from tests.store.broken_disk import BrokenDisk, until_well
-from tests.store.conformance import Writer, opened
-from vera_supervisor.effects import AddTask, StartAttempt
+from tests.store.stories import Writer, opened
+from vera_supervisor.scheduling.effects import AddTask, StartAttempt
 from vera_supervisor.store.protocol import Query, StoreFault, StoreUnavailable
+from vera_supervisor.store.sqlite import database as database_module
 from vera_supervisor.store.sqlite import writer as writer_module
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.store import SqliteStore
@@ -276,6 +277,30 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         await it.store.get("a")
     await it.store.close()
+
+
+@on_loop
+async def test_a_store_that_cannot_be_opened_anew_says_why_to_those_who_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.01)
+    async with bench(tmp_path) as it:
+        it.writer.add(make_task("a"))
+        assert await it.writer.last() is None
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "commit", fail)
+            patch.setattr(database_module, "connect", fail)
+            it.writer.add(make_task("b"))
+            assert isinstance(await it.writer.last(), StoreFault)
+            it.writer.add(make_task("c"))  # first the store is tried to be opened
+            assert isinstance(await it.writer.last(), StoreFault)
+            with pytest.raises(StoreUnavailable, match=r"^the store cannot write: disk I/O error$"):
+                await it.store.get("a")
+        await until_well(it.store)
+        assert (await it.writer.record("a")).task.task_id == "a"
 
 
 @on_loop

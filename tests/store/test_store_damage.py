@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from tests.fakes.makers import make_task
-from tests.store.conformance import BOOM, KILOBYTE, Writer
+from tests.store.stories import BOOM, KILOBYTE, Writer
 from tests.store.traced import records_in
 from tests.support.rounds import rounds
 from vera_supervisor.store.protocol import Query, StoreUnavailable

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.store.conformance import MAX_BYTES, TTL_S, StoreConformance, StoreMaker, opened
+from tests.store.conformance import StoreConformance
+from tests.store.stories import MAX_BYTES, TTL_S, StoreMaker, opened
 from vera_supervisor.store.memory import MemoryStore
 
 

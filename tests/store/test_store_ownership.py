@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.makers import make_task
-from tests.store.conformance import Writer, opened
+from tests.store.stories import Writer, opened
 from vera_supervisor.store.protocol import StoreFault, StoreUnavailable
 from vera_supervisor.store.sqlite.store import SqliteStore
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.store import killed_migration
-from tests.store.conformance import BOOM, KILOBYTE, NOW, SPENT, Writer, opened
+from tests.store.stories import BOOM, KILOBYTE, NOW, SPENT, Writer, opened
 from tests.store.traced import ROOT, records_in
 from vera_supervisor.store.protocol import Query, StoreUnavailable
 from vera_supervisor.store.sqlite import migrations

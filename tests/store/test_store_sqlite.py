@@ -8,16 +8,8 @@ import pytest
 
 from tests.fakes.makers import make_task
 from tests.fakes.on_loop import on_loop
-from tests.store.conformance import (
-    KILOBYTE,
-    MAX_BYTES,
-    NOW,
-    TTL_S,
-    StoreConformance,
-    StoreMaker,
-    Writer,
-    opened,
-)
+from tests.store.conformance import StoreConformance
+from tests.store.stories import KILOBYTE, MAX_BYTES, NOW, TTL_S, StoreMaker, Writer, opened
 from vera_supervisor.store.protocol import Query, Store
 from vera_supervisor.store.sqlite.rows import LARGE_BYTES
 from vera_supervisor.store.sqlite.store import SqliteStore

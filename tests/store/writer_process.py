@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.makers import make_task
-from vera_supervisor.effects import AddTask, FinishTask
+from vera_supervisor.scheduling.effects import AddTask, FinishTask
 from vera_supervisor.store.protocol import StoreFault, StoreUnavailable
 from vera_supervisor.store.sqlite import database, writer
 from vera_supervisor.store.sqlite.store import SqliteStore

@@ -18,6 +18,8 @@ CHOSEN: Final = os.environ.get("VERA_DEPLOY") == "1"
 _BOXES: Final = Path(os.environ.get("VERA_BOXES", ROOT.parent / "shared" / "boxes"))
 #: The first box of a kind is built, from packages; those after it are there in seconds.
 _BUILD_S: Final = 900
+#: How often what comes over a network is asked for.
+_TRIES: Final = 3
 #: What systemd/install needs of this checkout, and the clutter in it that no box needs.
 _PARTS: Final = (
     *("LICENSE", "README.md", "pyproject.toml", "requirements", "config", "systemd"),
@@ -65,7 +67,7 @@ def run(
 
 def copy_checkout(to: Path) -> None:
     """Copy what systemd/install needs, as a checkout of it would have it."""
-    to.mkdir(parents=True)
+    to.mkdir(parents=True, exist_ok=True)  # where a fixture failed half-way it is tried again
     run("cp", "-r", *(ROOT / part for part in _PARTS), to)
 
 
@@ -85,14 +87,27 @@ class Box:
 
     def up(self, *words: str) -> None:
         """Boot it; where that fails the test is skipped: it is not our program that failed."""
-        done = self.control(*words, timeout_s=_BUILD_S, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"{self._script.name} did not come up: {done.stdout[-500:]}")
+        for _ in range(_TRIES):
+            try:
+                done = self.control(*words, timeout_s=_BUILD_S, check=False)
+            except subprocess.TimeoutExpired as late:
+                pytest.skip(f"{self._script.name} did not come up within {late.timeout:.0f} s")
+            if done.returncode == 0:
+                return
+        pytest.skip(f"{self._script.name} did not come up: {done.stdout[-500:]}")
 
     def sh(self, script: str, *, timeout_s: float = 120, check: bool = True) -> str:
         """Run a shell script in it, and return what that printed."""
         done = self.control(*self._exec, "sh", "-c", script, timeout_s=timeout_s, check=check)
         return done.stdout.strip()
+
+    def fetch(self, script: str, *, timeout_s: float = 300) -> None:
+        """Run a shell script that gets packages, again where that fails; else skip the test."""
+        for _ in range(_TRIES):
+            done = self.control(*self._exec, "sh", "-c", script, timeout_s=timeout_s, check=False)
+            if done.returncode == 0:
+                return
+        pytest.skip(f"the box has no way to packages: {done.stdout[-500:]}")
 
     def show(self, unit: str, name: str) -> str:
         """Return a property of a unit."""
@@ -109,6 +124,7 @@ class SystemdBox(Box):
     def boot(self) -> None:
         """Boot it, once."""
         self.up("up", "--name", self.name)
+        (self.root() / "etc/apt/apt.conf.d/80retries").write_text('Acquire::Retries "5";\n')
 
     def reboot(self) -> None:
         """Power it off in order, and boot it again."""

@@ -64,10 +64,10 @@ class Engine(Box):
 _CLIENT: Final = """
 import httpx, json, pathlib, time
 token = pathlib.Path("token").read_text().strip()
-http = httpx.Client(base_url="http://127.0.0.1:5000", timeout=60)
+http = httpx.Client(base_url="http://127.0.0.1:5000", timeout=100)
 http.headers["Authorization"] = f"Bearer {token}"
 
-def submit(function, *args, wait=30, **fields):
+def submit(function, *args, wait=60, **fields):
     body = {"payload": {"function": function, "args": args}} | fields
     return http.post("/task/submit", params={"wait": wait}, json=body).raise_for_status().json()
 """

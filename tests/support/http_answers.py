@@ -43,7 +43,7 @@ def assert_problem(
     return problem
 
 
-def connect(url: str, timeout_s: float = 15.0) -> socket.socket:
+def connect(url: str, timeout_s: float = 30.0) -> socket.socket:
     """Return a connection to a worker."""
     parts = urlsplit(url)
     assert parts.hostname is not None

@@ -15,7 +15,7 @@ _RESET = struct.pack("ii", 1, 0)
 class LineStream:
     """POST /tasks as a stream of unknown length."""
 
-    def __init__(self, url: str, query: str = "", timeout_s: float = 15.0) -> None:
+    def __init__(self, url: str, query: str = "", timeout_s: float = 30.0) -> None:
         self.socket = connect(url, timeout_s)
         self.socket.sendall(
             b"POST /tasks%b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/x-ndjson\r\n"

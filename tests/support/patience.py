@@ -9,7 +9,7 @@ from tests.support.worker_process import WorkerProcess
 _ASK_S = 0.05
 
 
-def until(said: Callable[[], bool], timeout_s: float = 15) -> None:
+def until(said: Callable[[], bool], timeout_s: float = 30) -> None:
     """Ask until it is so."""
     end = time.monotonic() + timeout_s
     while not said():
@@ -17,7 +17,7 @@ def until(said: Callable[[], bool], timeout_s: float = 15) -> None:
         time.sleep(_ASK_S)
 
 
-def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s: float = 15) -> Any:
+def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s: float = 30) -> Any:
     """Return the record of a task once it has one of these statuses."""
     end = time.monotonic() + timeout_s
     while True:
@@ -25,6 +25,18 @@ def until_status(worker: WorkerProcess, task_id: str, *statuses: str, timeout_s:
         if record["status"] in statuses:
             return record
         assert time.monotonic() < end, record
+
+
+def assert_ready(worker: WorkerProcess) -> None:
+    """Assert that a task sent now would start; that its loop gets no processor is waited for."""
+
+    def settled() -> bool:
+        answer = worker.client.get("/health/ready")
+        late = [reason for reason in answer.json()["reasons"] if "the event loop is" in reason]
+        assert answer.status_code == 200 or late, answer.text
+        return answer.status_code == 200
+
+    until(settled)
 
 
 def start_sleeping(worker: WorkerProcess, seconds: float = 60, **fields: Any) -> str:

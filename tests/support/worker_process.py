@@ -67,18 +67,25 @@ class WorkerProcess:
             )
         os.close(writer)
         with os.fdopen(reader, "rb") as ready:
-            line = ready.readline()
+            try:
+                line = ready.readline()
+            except BaseException:  # the time of the test is up
+                self._end()
+                raise
         if not line:
             self.process.wait()
             raise WorkerFailedError(self.process.returncode, self.log.read_text())
         self.url: str = json.loads(line)["url"]
-        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=100, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+        self._end()
+
+    def _end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -98,7 +105,7 @@ class WorkerProcess:
         """Return the record of a task, once it has ended or after `wait` seconds."""
         return self.client.get(f"/task/{task_id}", params={"wait": wait}).raise_for_status().json()
 
-    def terminate(self, timeout_s: float = 30) -> int:
+    def terminate(self, timeout_s: float = 60) -> int:
         """Send SIGTERM and return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout_s)

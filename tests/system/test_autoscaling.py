@@ -5,6 +5,7 @@ from typing import Any
 
 import psutil
 
+from tests.support import processes
 from tests.support.patience import until, until_status
 from tests.support.worker_process import WorkerProcess
 
@@ -49,8 +50,6 @@ def test_without_a_minimum_the_first_task_starts_the_first_executor(tmp_path: Pa
 def test_an_idle_executor_holds_little_memory(tmp_path: Path) -> None:
     with WorkerProcess(tmp_path, modules="vera_executor.demo", **SCALING) as node:
         assert node.submit("noop", wait=60)["status"] == "completed"
-        servers = psutil.Process(node.process.pid).children()
-        executors = [process for server in servers for process in server.children()]
-        held = [process.memory_full_info().pss for process in executors]
+        held = [psutil.Process(pid).memory_full_info().pss for pid in processes.executors(node)]
         assert held
         assert max(held) <= 20 * 2**20

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.patience import until, until_status
+from tests.support.patience import assert_ready, until, until_status
 from tests.support.processes import alive, fork_servers
-from tests.support.worker_process import WorkerFailedError, WorkerProcess
+from tests.support.worker_process import WorkerProcess
 
 pytestmark = [pytest.mark.system]
 
@@ -52,7 +52,7 @@ class Deployment:
         return self.worker.client.post("/admin/reload")
 
     def run(self, function: str, *args: Any) -> Any:
-        return self.worker.submit(function, *args, wait=30)["result"]
+        return self.worker.submit(function, *args, wait=60)["result"]
 
     def submit(self, function: str, *args: Any) -> int:
         """Return the status of a submission."""
@@ -85,7 +85,7 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     site.write(NEW)
     assert site.run("version") == "old", "nothing is taken up before it is asked for"
     answer = site.reload().json()
-    assert site.worker.client.get("/health/ready").status_code == 200, "others are on their way"
+    assert_ready(site.worker)  # others are on their way
     assert answer["functions"] == {"added": ["another"], "removed": [], "changed": []}
     assert site.run("version") == "new code"
     assert site.run("another", 3) == 3
@@ -98,11 +98,11 @@ def test_new_tasks_get_new_code_old_ones_end_with_theirs_and_a_broken_edit_chang
     assert "'our_tasks'" in answer.json()["detail"]
     assert "nothing_of_that_name" in answer.json()["detail"]
     assert site.run("version") == "new code"
-    assert site.worker.client.get("/health/ready").status_code == 200
+    assert_ready(site.worker)
     assert site.functions() == {"version", "wait_for", "another"}
 
     site.gate.touch()
-    record = site.worker.record(running, wait=30)
+    record = site.worker.record(running, wait=60)
     assert (record["result"], record["attempt"]) == ("old", 1)
     until(lambda: not set(first) & set(fork_servers(site.worker)))
 
@@ -134,7 +134,7 @@ def test_whatever_an_import_does_the_running_code_is_untouched(tmp_path: Path) -
             assert said in answer.json()["detail"]
             assert site.run("version") == "old"
         site.gate.touch()
-        assert site.worker.record(running, wait=30)["result"] == "old"
+        assert site.worker.record(running, wait=60)["result"] == "old"
         until(lambda: fork_servers(site.worker) == before)
 
 
@@ -152,7 +152,7 @@ def test_tasks_of_a_function_that_is_gone_wait_for_it_at_no_cost(site: Deploymen
     assert site.submit("version") == 422
     site.gate.touch()
     for task_id in running:
-        assert site.worker.record(task_id, wait=30)["result"] == "old"
+        assert site.worker.record(task_id, wait=60)["result"] == "old"
     assert site.run("version_2") == "old"
     for task_id in (queued, delayed):
         until(lambda t=task_id: site.worker.record(t)["blocked_by"] == "unknown_function")  # type: ignore[misc]
@@ -163,7 +163,7 @@ def test_tasks_of_a_function_that_is_gone_wait_for_it_at_no_cost(site: Deploymen
     site.write(OLD.replace("old", "back again"))
     assert site.reload().status_code == 200
     for task_id in (queued, delayed):
-        record = site.worker.record(task_id, wait=30)
+        record = site.worker.record(task_id, wait=60)
         assert (record["result"], record["attempt"]) == ("back again", 1)
 
 
@@ -192,7 +192,7 @@ def test_limits_and_modules_are_reloaded_with_the_code(tmp_path: Path) -> None:
         assert site.reload().json()["functions"]["removed"] == ["extra"]
         until_status(site.worker, second, "running")
         site.gate.touch()
-        assert site.worker.record(second, wait=30)["result"] == "old"
+        assert site.worker.record(second, wait=60)["result"] == "old"
 
 
 def test_a_pool_gets_other_variables_with_a_reload_and_another_pool_needs_a_restart(
@@ -231,19 +231,6 @@ def test_a_killed_supervisor_leaves_no_process_of_any_generation(tmp_path: Path)
         site.worker.process.kill()
         site.worker.process.wait()
         until(lambda: not alive(site.worker.survivors()))
-
-
-def test_a_worker_whose_module_is_never_imported_does_not_start(tmp_path: Path) -> None:
-    (tmp_path / "stuck.py").write_text("import threading\nthreading.Event().wait()\n")
-    with pytest.raises(WorkerFailedError) as failed:
-        WorkerProcess(
-            tmp_path,
-            modules="stuck",
-            PYTHONPATH=str(tmp_path),
-            VERA_EXECUTOR__START_TIMEOUT="0.5",
-        )
-    assert failed.value.status == 2
-    assert "task module 'stuck' cannot be loaded" in failed.value.log
 
 
 def test_a_worker_stops_although_new_code_is_being_imported(tmp_path: Path) -> None:

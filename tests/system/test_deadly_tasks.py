@@ -30,7 +30,7 @@ def test_a_task_that_always_kills_its_executor_is_given_up(tmp_path: Path) -> No
         assert (record["status"], record["failure"]["cause"]) == ("failed", "crashed")
         assert record["attempt"] == CRASH_RETRIES + 1
         for task_id in others:
-            other = node.record(task_id, wait=30)
+            other = node.record(task_id, wait=60)
             assert (other["status"], other["attempt"]) == ("completed", 1)
 
 
@@ -46,10 +46,10 @@ def test_a_task_that_always_kills_the_supervisor_is_given_up(tmp_path: Path) -> 
     lives = 1 + sum(1 for _ in takewhile(bool, (is_killed(tmp_path) for _ in range(9))))
     assert lives in (CRASH_RETRIES + 1, CRASH_RETRIES + 2)
     with worker(tmp_path, modules="tests.system.killers", **SETTINGS) as node:
-        record = node.record("deadly", wait=30)
+        record = node.record("deadly", wait=60)
         assert (record["status"], record["failure"]["cause"]) == ("failed", "worker_lost")
         assert record["attempt"] == CRASH_RETRIES + 1
-        assert all(node.record(each, wait=30)["status"] == "completed" for each in others)
+        assert all(node.record(each, wait=60)["status"] == "completed" for each in others)
 
 
 def is_killed(directory: Path) -> bool:
@@ -71,6 +71,6 @@ def test_a_task_that_must_not_run_twice_does_not(tmp_path: Path) -> None:
             node.submit("kill_the_supervisor_once", task_id="once")
         assert node.process.wait(60) == -signal.SIGKILL
     with worker(tmp_path, modules="tests.system.killers", **SETTINGS) as node:
-        record = node.record("once", wait=30)
+        record = node.record("once", wait=60)
         assert (record["status"], record["failure"]["cause"]) == ("failed", "worker_lost")
         assert record["attempt"] == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patience import start_sleeping, until, until_status
+from tests.support.patience import assert_ready, start_sleeping, until, until_status
 from tests.support.processes import alive, executors, fork_server, slack_s
 from tests.support.worker_process import WorkerFailedError, WorkerProcess, worker
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
@@ -22,11 +22,11 @@ DURABLE = {"STORE_URL": "sqlite:///var/tasks.db", "MAX_WORKERS": "1"}
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_ended_is_there_after_a_restart(tmp_path: Path, number: signal.Signals) -> None:
     with worker(tmp_path, **DURABLE) as node:
-        ended = node.submit("echo", 20, 22, wait=30)
+        ended = node.submit("echo", 20, 22, wait=60)
         assert ended["status"] == "completed"
         assert submit_named(node, 1) == 202
         node.process.send_signal(number)
-        node.process.wait(20)
+        node.process.wait(60)
     with worker(tmp_path, **DURABLE) as node:
         assert node.record(ended["task_id"]) == ended
         assert submit_named(node, 1) == 200, "it is the same task"
@@ -59,7 +59,7 @@ def test_a_stop_that_is_hurried_loses_nothing(tmp_path: Path) -> None:
         until_status(node, running, "running")
         assert node.record(waiting)["status"] == "queued"
         node.client.delete(f"/task/{running}").raise_for_status()
-        assert node.record(waiting, wait=30)["result"]["args"] == [7]
+        assert node.record(waiting, wait=60)["result"]["args"] == [7]
 
 
 def test_a_second_worker_on_the_same_file_is_one_sentence(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_second_worker_on_the_same_file_is_one_sentence(tmp_path: Path) -> Non
         assert failed.value.status == 2
         assert "in use by another worker" in failed.value.log.splitlines()[-1]
         assert "Traceback" not in failed.value.log
-        assert node.client.get("/health/ready").status_code == 200
+        assert_ready(node)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_store_that_cannot_be_relied_on_is_one_sentence(
 ) -> None:
     """U1, D13."""
     with worker(tmp_path, **DURABLE) as node:
-        node.submit("echo", 1, wait=30)
+        node.submit("echo", 1, wait=60)
         assert node.terminate() == 0
     database = tmp_path / "var" / "tasks.db"
     if harm is None:

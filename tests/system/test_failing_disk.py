@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.http_answers import assert_problem
-from tests.support.patience import until, until_status
+from tests.support.patience import assert_ready, until, until_status
 from tests.support.processes import eventually, slack_s
 from tests.support.traced_worker import needs_strace, traced_python
 from tests.support.worker_process import WorkerProcess, worker
@@ -31,12 +32,13 @@ SETTINGS: Final = {
 }
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a disk of 4 MiB."""
+@pytest.fixture(params=["size=4m"])
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Mount a disk of 4 MiB, or of what a test asks for."""
     place = tmp_path / "disk"
     place.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(place)]
+    options = f"{request.param},mode=700"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk cannot be mounted here")
     yield place
@@ -48,7 +50,7 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
 ) -> None:
     settings = SETTINGS | {"STORE_URL": f"sqlite:///{small_disk}/tasks.db"}
     with worker(tmp_path, **settings) as node:
-        ended = node.submit("echo", 1, wait=30)
+        ended = node.submit("echo", 1, wait=60)
         signal = tmp_path / "signal"
         runs = start_waiting(node, signal)
         filler = small_disk / "filler"
@@ -67,23 +69,33 @@ def test_a_full_disk_refuses_submissions_until_there_is_room_again(
         assert node.record(runs)["status"] == "running", "its end is not on the disk yet"
         filler.unlink()
         eventually(lambda: _submit(node).is_success, WELL_WITHIN_S + slack_s(), "it takes tasks")
-        assert node.client.get("/health/ready").status_code == 200
-        assert node.record(runs, wait=30)["status"] == "completed"
+        assert_ready(node)
+        assert node.record(runs, wait=60)["status"] == "completed"
         for task_id in accepted:
-            assert node.record(task_id, wait=30)["status"] == "completed"
+            assert node.record(task_id, wait=60)["status"] == "completed"
 
 
+@pytest.mark.parametrize(
+    ("small_disk", "said"),
+    [
+        ("size=4m", "database or disk is full"),
+        ("size=4m,nr_inodes=3", "No space left on device"),  # not even for the lock file
+    ],
+    indirect=["small_disk"],
+)
 def test_a_disk_that_is_full_at_the_start_is_tried_again_by_the_service_manager(
-    small_disk: Path,
+    small_disk: Path, said: str
 ) -> None:
     """Status 1, not 2: nobody has to mend the configuration."""
     _fill(small_disk / "filler")
     url = f"sqlite:///{small_disk}/tasks.db"
+    with suppress(OSError):
+        (small_disk / "one-more").touch()
     serve = [sys.executable, "-m", "vera_supervisor", "serve", "--port", "0"]
     environment = os.environ | {"STORE_URL": url}
     end = subprocess.run(serve, env=environment, capture_output=True, check=False, text=True)
     assert end.returncode == 1
-    assert "tasks.db cannot be opened: database or disk is full" in end.stderr
+    assert f"tasks.db cannot be opened: {said}" in end.stderr
 
 
 def _fill(filler: Path) -> None:
@@ -134,10 +146,10 @@ def test_a_disk_that_fails_for_a_while_costs_no_acknowledged_task(
         signal.touch()
         until((tmp_path / "signal.seen").exists)
         eventually(lambda: _submit(node).is_success, 10 * WELL_WITHIN_S, "it takes tasks again")
-        assert node.record(runs, wait=30)["status"] == "completed"
+        assert node.record(runs, wait=60)["status"] == "completed"
         node.process.kill()
         node.process.wait()
     assert accepted
     with worker(tmp_path, **SETTINGS) as node:
         for task_id in [runs, *accepted]:
-            assert node.record(task_id, wait=30)["status"] == "completed"
+            assert node.record(task_id, wait=60)["status"] == "completed"

@@ -66,7 +66,7 @@ def test_a_task_that_asks_for_far_too_much_at_once_is_refused_it(node: WorkerPro
     failure = record["failure"]
     assert (failure["cause"], failure["type"], failure["limit_mb"]) == ("memory", "MemoryError", 64)
     # What was refused to one task is there for the next.
-    assert node.submit("balloon", 20, wait=30)["status"] == "completed"
+    assert node.submit("balloon", 20, wait=60)["status"] == "completed"
 
 
 def test_a_task_that_needs_more_runs_again_one_tier_up(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_a_task_that_needs_more_runs_again_one_tier_up(tmp_path: Path) -> None:
     )
     with WorkerProcess(tmp_path, MAX_WORKERS="1") as worker:
         # For longer than it takes to be looked at: samples do not see what is over by then.
-        record = worker.submit("balloon", 90, wait=60, kwargs={"hold_s": 1})
+        record = worker.submit("balloon", 90, wait=60, kwargs={"hold_s": 3})
         assert (record["status"], record["attempt"]) == ("completed", 2)
-        record = worker.submit("balloon", 300, wait=60, kwargs={"hold_s": 1})
+        record = worker.submit("balloon", 300, wait=60, kwargs={"hold_s": 60})
         failure = record["failure"]
         assert (record["status"], record["attempt"]) == ("failed", 2)
         assert (failure["cause"], failure["limit_mb"]) == ("memory", 200)

@@ -54,9 +54,9 @@ def test_the_supervisor_unpickles_and_imports_nothing_that_it_is_sent(tmp_path: 
             refused = node.client.post("/task/submit", json={"payload": {"function": name}})
             assert_problem(refused, 422, "payload.function")
         text = base64.b64encode(trap).decode()
-        node.submit("echo", text, trap.decode("latin-1"), wait=30, metadata=text, tags=["trap"])
-        node.submit("garbage_frame", wait=30)
-        node.submit("echo", "x" * 100, task_id="planted", wait=30)
+        node.submit("echo", text, trap.decode("latin-1"), wait=60, metadata=text, tags=["trap"])
+        node.submit("garbage_frame", wait=60)
+        node.submit("echo", "x" * 100, task_id="planted", wait=60)
         assert node.terminate() == 0
         pids = {str(node.process.pid)}
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:

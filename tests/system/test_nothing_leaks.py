@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +13,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.support.worker_process import worker
+from tests.support.processes import await_pool, command_line
+from tests.support.worker_process import MARK, marked_environments, worker
 
 pytestmark = pytest.mark.system
 
@@ -51,10 +53,10 @@ def test_no_secret_is_where_somebody_could_read_it(tmp_path: Path) -> None:
         for function in ("noop", "fail", "kill_self", "print_everywhere"):
             body = {"payload": {"function": function, "args": ["x"] * (function[0] in "pf")}}
             node.client.post("/task/submit?wait=30", json=body, headers=bearer(LISTED))
-        for pid in [node.process.pid, *node.survivors()]:
-            seen[f"arguments of {pid}"] = Path(f"/proc/{pid}/cmdline").read_text()
-        for pid in node.survivors():
-            seen[f"environment of {pid}"] = Path(f"/proc/{pid}/environ").read_text()
+        for pid, environment in marked_environments(MARK, node.mark):
+            seen[f"arguments of {pid}"] = command_line(pid).decode()
+            if pid != node.process.pid:
+                seen[f"environment of {pid}"] = str(environment)
         show = [sys.executable, "-m", "vera_supervisor", "config", "show"]
         shown = subprocess.run(
             show, env=os.environ | settings, capture_output=True, text=True, check=True
@@ -106,14 +108,15 @@ def test_what_clients_choose_makes_no_series(tmp_path: Path) -> None:
 
 def test_nothing_listens_but_what_is_configured(tmp_path: Path) -> None:
     with worker(tmp_path, MIN_WORKERS="2") as node:
-        node.submit("noop", wait=30)
+        node.submit("noop", wait=60)
+        await_pool(node, 2)
         parent = psutil.Process(node.process.pid)
         tree = [parent, *parent.children(recursive=True)]
         assert len(tree) > 2
         inet = {
             (each.laddr.ip, each.laddr.port)
             for process in tree
-            for each in process.net_connections("inet")
+            for each in _connections(process)
             if each.status == psutil.CONN_LISTEN or each.type.name == "SOCK_DGRAM"
         }
         parts = urlsplit(node.url)
@@ -128,5 +131,17 @@ def test_nothing_listens_but_what_is_configured(tmp_path: Path) -> None:
                 assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
+def _connections(process: psutil.Process) -> list[Any]:
+    try:
+        return process.net_connections("inet")
+    except psutil.NoSuchProcess:  # what it had is closed
+        return []
+
+
 def _descriptors(pid: int) -> set[str]:
-    return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
+    found = set()
+    with suppress(OSError):  # it may be gone
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):  # so may this one
+                found.add(os.readlink(entry.path))
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import until
 from tests.support.worker_process import worker
 
 pytestmark = pytest.mark.system
@@ -42,7 +43,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for port in PORTS:
             directory = tmp_path_factory.mktemp(f"worker-{port}")
             settings = {"WORKER_PORT": str(port), "WORKER_ID": f"worker-{port}"}
-            stack.enter_context(worker(directory, modules="vera_executor.demo", **settings))
+            node = stack.enter_context(worker(directory, modules="vera_executor.demo", **settings))
+            until(lambda n=node: n.client.get("/health").json()["status"] == "healthy")  # type: ignore[misc]
         yield
 
 
@@ -52,7 +54,7 @@ def run(code: str) -> str:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=100,
         check=False,
         env={"NO_PROXY": "*"},
     )

@@ -156,6 +156,7 @@ def test_a_name_that_means_nothing_stops_the_start(
         start(file)
     assert failed.value.status == 2
     assert message in failed.value.log
+    assert "could not be started" not in failed.value.log  # of executors that nobody wants any more
 
 
 def test_an_executor_that_has_grown_is_replaced_between_two_tasks(file: Path) -> None:

@@ -35,7 +35,7 @@ def test_what_recurs_is_run_and_a_restart_does_not_run_it_again(tmp_path: Path) 
         assert node.terminate() == 0
     with worker(tmp_path, **durable) as node:
         # Answered only when all that the schedule submitted at the start was decided on.
-        node.submit("echo", wait=30)
+        node.submit("echo", wait=60)
         assert completed(node)[0] == first, "the same attempt at the same time"
 
 

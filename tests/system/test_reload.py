@@ -60,7 +60,7 @@ def test_a_reload_changes_limits_and_sizes_and_touches_no_task(
     assert node.record(running)["attempt"] == 1
     for task_id in (running, *waiting):
         node.client.delete(f"/task/{task_id}").raise_for_status()
-    assert node.submit("sleep", 300, wait=30)["failure"]["timeout_s"] == 0.25
+    assert node.submit("sleep", 300, wait=60)["failure"]["timeout_s"] == 0.25
     unchanged: dict[str, list[str]] = {"added": [], "removed": [], "changed": []}
     answer = node.client.post("/admin/reload")
     assert answer.json() == {"changes": [], "functions": unchanged}
@@ -97,4 +97,4 @@ def test_a_hangup_reloads_and_a_faulty_file_is_logged_and_harms_nobody(
     file.write_text(OLD.replace("size = 2", "size = 9"))
     node.process.send_signal(signal.SIGHUP)
     until(lambda: "reloaded: queue.size: 2 -> 9" in node.log.read_text())
-    assert node.submit("sleep", 0, wait=30)["status"] == "completed"
+    assert node.submit("sleep", 0, wait=60)["status"] == "completed"

@@ -1,5 +1,6 @@
 """TLS and client certificates, from the command line to the listener, and renewed by a reload."""
 
+import re
 import socket
 import ssl
 import time
@@ -20,6 +21,8 @@ from vera_client.lazy_group import LazyGroup
 from vera_supervisor.cli import HELP, VERBS
 
 pytestmark = pytest.mark.system
+
+_CAME_TO_NOTHING = re.compile(r"came to nothing: 1, the last one from 127.0.0.1: \w")
 
 
 @pytest.fixture
@@ -74,6 +77,8 @@ def test_a_reload_renews_the_certificate_and_drops_no_connection(
 
 def test_nothing_but_http_1_over_tls_is_spoken(tmp_path: Path, files: TlsFiles) -> None:
     with WorkerProcess(tmp_path, **settings(files)) as node:
+        connect(node.url).close()
+        eventually(lambda: _CAME_TO_NOTHING.search(node.log.read_text()), 10, "it is said why")
         with connect(node.url) as plain:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"HTTP" not in plain.recv(1000)

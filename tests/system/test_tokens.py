@@ -2,7 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.http_answers import assert_problem
@@ -52,6 +54,40 @@ def test_scopes_rotation_and_the_audit_log(tmp_path: Path) -> None:
     ]
     for secret in ("s3cret", "l00k", "p4ss", "n3w", "wrong"):
         assert secret not in log
+
+
+def test_a_task_belongs_to_the_token_that_submitted_it(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    write(tokens, "ci submit s3cret\nother submit,read 0ther\nops admin p4ss\n")
+    with WorkerProcess(tmp_path, VERA_AUTH__TOKENS_FILE=str(tokens)) as node:
+
+        def send(method: str, path: str, token: str, body: Any = None) -> httpx.Response:
+            headers = {"authorization": f"Bearer {token}"}
+            return node.client.request(method, path, headers=headers, json=body)
+
+        def submit(token: str, path: str = "/task/submit") -> str:
+            body = {"payload": {"function": "sleep", "args": [600]}}
+            return str(send("POST", path, token, body).json()["task_id"])
+
+        mine, theirs = submit("s3cret"), submit("p4ss")
+        for task_id, stranger in ((mine, "0ther"), (theirs, "0ther"), (theirs, "s3cret")):
+            problem = assert_problem(send("DELETE", f"/task/{task_id}", stranger), 403)
+            assert "'admin'" in problem["detail"]
+            assert "payload" not in problem
+            assert send("GET", f"/task/{task_id}", "0ther").json()["status"] != "cancelled"
+        assert send("DELETE", f"/task/{mine}", "s3cret").json()["payload"]["args"] == [600]
+        assert send("DELETE", f"/task/{theirs}", "p4ss").json()["status"] == "cancelled"
+        assert_problem(send("POST", f"/task/{mine}/retry", "0ther"), 403)
+        again = send("POST", f"/task/{mine}/retry", "s3cret").json()["task_id"]
+        assert send("DELETE", f"/task/{again}", "s3cret").status_code == 200
+        assert_problem(send("DELETE", "/task/nobody", "s3cret"), 404)
+
+        # The only token there is, but not for everything: what came before is not its own.
+        others = submit("p4ss")
+        write(tokens, "ci submit s3cret\n")
+        assert send("POST", "/admin/reload", "p4ss").status_code == 200
+        assert_problem(send("DELETE", f"/task/{others}", "s3cret"), 403)
+        assert send("DELETE", f"/task/{submit('s3cret')}", "s3cret").status_code == 200
 
 
 def test_what_the_service_manager_passes_on_is_used_where_nothing_else_is_set(

@@ -25,7 +25,7 @@ def test_clients_reach_it_by_its_path(tmp_path: Path) -> None:
 
         async def ask() -> str:
             async with AsyncClient(node.url) as worker:
-                return (await worker.submit("noop", wait=30)).status
+                return (await worker.submit("noop", wait=60)).status
 
         assert anyio.run(ask) == "completed"
         verb = [sys.executable, "-m", "vera_supervisor", "health", "--url", node.url]

@@ -1,5 +1,6 @@
 """What all client verbs share: the options that name a worker, and errors as one sentence."""
 
+import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,20 @@ from vera_client.transport import DEFAULT_URL
 
 C = TypeVar("C")
 
+
+class Seconds(click.FloatRange):
+    """A number of seconds; JSON has no word for NaN, which no bound keeps out, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
+
 _SERVER_FAULT = 500
 
 
@@ -36,6 +51,8 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     REFUSED = 4
+    #: By Ctrl-C: what shells say of SIGINT.
+    INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,9 @@ class ClientCommand(click.Command):
             return super().invoke(ctx)
         except ClientError as error:
             give_up(sentence(error), exit_code(error))
+        except KeyboardInterrupt:  # click would end with 1, as when a task failed
+            click.echo(err=True)
+            give_up("interrupted; what was submitted goes on.", Exit.INTERRUPTED)
 
 
 def on_worker(verb: Callable[..., None]) -> Callable[..., None]:

@@ -1,19 +1,20 @@
 """`map`: one task per line."""
 
 import os
-from collections.abc import AsyncIterator
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import anyio
 import click
 import msgspec
 
+from vera_client import calls
 from vera_client.async_client import AsyncClient
 from vera_client.calls import Options
 from vera_client.commands import bars, screen, words
-from vera_client.commands.common import ClientCommand, Exit, Target, on_worker
+from vera_client.commands.common import ClientCommand, Exit, Seconds, Target, on_worker
 from vera_client.errors import ending_of
-from vera_client.mapping import Mapper, in_order
+from vera_client.mapping import Mapper, Put, in_order
 from vera_client.patience import Patience
 from vera_client.records import TaskRecord
 from vera_worker.tasks import Priority
@@ -29,13 +30,15 @@ class Line(NamedTuple):
     kwargs: dict[str, Any]
 
 
+#: A line, and what became of its task.
+Ending: TypeAlias = tuple[Line, TaskRecord]
+
+
 @click.command(name="map", cls=ClientCommand)
 @click.argument("function")
 @click.argument("file", type=click.File("rb"), default="-")
 @click.option("--priority", type=click.Choice([*map(str, Priority)]), help="Their class.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds each may take."
-)
+@click.option("--timeout", type=Seconds(min=0, min_open=True), help="Seconds each may take.")
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 1000),
@@ -45,7 +48,7 @@ class Line(NamedTuple):
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     default=60,
     show_default=True,
     help="Seconds to wait for a worker that drains or restarts.",
@@ -75,8 +78,9 @@ def map_tasks(
             async with target.connect(AsyncClient, connections=in_flight) as worker:
                 mapper = Mapper(worker, Patience(patience), on_delay=report.delayed)
 
-                async def run(line: Line) -> tuple[Line, TaskRecord]:
-                    return line, await mapper.run(function, line.args, line.kwargs, options)
+                async def run(lines: Sequence[Line], put: Put[Ending]) -> None:
+                    tasks = [calls.submission(function, *line[1:], options) for line in lines]
+                    await mapper.run_all(tasks, lambda at, record: put(at, (lines[at], record)))
 
                 await in_order(lines_of(file), run, report.ended, in_flight)
 
@@ -97,7 +101,7 @@ class _Report:
         self._as_json = as_json
         self.failed = 0
 
-    def ended(self, ending: tuple[Line, TaskRecord]) -> None:
+    def ended(self, ending: Ending) -> None:
         line, record = ending
         click.echo(msgspec.json.encode(record if self._as_json else record.result).decode())
         if not record.completed:
@@ -134,19 +138,19 @@ def count(file: BinaryIO) -> int | None:
     return total
 
 
-async def lines_of(file: BinaryIO) -> AsyncIterator[Line]:
-    """Yield what each line stands for, of a pipe as soon as it has come."""
+async def lines_of(file: BinaryIO) -> AsyncIterator[list[Line]]:
+    """Yield what each line stands for, some at a time, of a pipe as soon as they have come."""
     number = 0
-    async for text in _texts(file):
-        number += 1
-        if line := parsed(number, text):
-            yield line
+    async for texts in _texts(file):
+        lines = [parsed(number, text) for number, text in enumerate(texts, number + 1)]
+        number += len(texts)
+        yield [line for line in lines if line]
 
 
-async def _texts(file: BinaryIO) -> AsyncIterator[bytes]:
+async def _texts(file: BinaryIO) -> AsyncIterator[list[bytes]]:
     if file.seekable():
-        for text in file:
-            yield text
+        while texts := file.readlines(_READ_BYTES):
+            yield texts
         return
     # Not in a thread: one that waits for a silent pipe would outlive an interrupt.
     pipe, rest = file.fileno(), bytearray()
@@ -156,8 +160,7 @@ async def _texts(file: BinaryIO) -> AsyncIterator[bytes]:
         rest += piece
         if b"\n" in piece or not piece:
             *whole, rest = rest.split(b"\n")
-            for part in whole:
-                yield bytes(part)
+            yield [bytes(part) for part in whole]
         if not piece:
-            yield bytes(rest)
+            yield [bytes(rest)]
             return

@@ -7,7 +7,7 @@ import click
 
 from vera_client import calls, transport
 from vera_client.commands import screen, words
-from vera_client.commands.common import ClientCommand, Target, leave_for, on_worker
+from vera_client.commands.common import ClientCommand, Seconds, Target, leave_for, on_worker
 from vera_client.errors import result_of
 from vera_worker.tasks import Priority
 
@@ -28,7 +28,7 @@ class SubmitCommand(ClientCommand):
 @click.argument("arguments", metavar="[JSON]...", nargs=-1)
 @click.option("-k", "named", metavar="NAME=JSON", multiple=True, help="A named argument.")
 @click.option("--priority", type=click.Choice([*map(str, Priority)]), help="Its class.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds it may take.")
+@click.option("--timeout", type=Seconds(min=0, min_open=True), help="Seconds it may take.")
 @click.option("--id", "task_id", help="Its id; sent twice, it is still one task.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by.")
 @click.option("--wait", is_flag=True, help="Wait for its end and print its result.")

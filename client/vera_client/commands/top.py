@@ -14,7 +14,7 @@ from rich.text import Text
 from vera_client import calls
 from vera_client.client import Client
 from vera_client.commands import bars, screen
-from vera_client.commands.common import ClientCommand, Target, on_worker, sentence
+from vera_client.commands.common import ClientCommand, Seconds, Target, on_worker, sentence
 from vera_client.commands.frame import Glance, frame
 from vera_client.errors import ClientError
 
@@ -25,7 +25,7 @@ _PLAIN_WIDTH = 100
 @click.option("--once", is_flag=True, help="Print one frame and leave.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     default=2,
     show_default=True,
     help="Seconds between two looks.",
@@ -46,7 +46,7 @@ def top(target: Target, *, once: bool, interval: float) -> None:
 
 
 def look(worker: Client) -> Glance:
-    """Ask the worker all that a frame shows."""
+    """Ask the worker for everything that a frame shows."""
     return Glance(
         worker.health(),
         worker.metrics(),

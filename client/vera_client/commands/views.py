@@ -34,6 +34,8 @@ def function_row(function: Function) -> tuple[str, ...]:
     limits = [f"{name}={value}" for name, value in function.limits.items() if value is not None]
     if function.pool != DEFAULT_POOL:
         limits.insert(0, f"pool={function.pool}")
+    if not function.idempotent:
+        limits.append("idempotent=False")
     return f"{function.name}{function.signature}", function.doc, ", ".join(limits)
 
 

@@ -79,7 +79,7 @@ def environment(caller: Mapping[str, str], cores: int, queue_size: int) -> dict[
 
 @contextmanager
 def own_worker(cores: int, queue_size: int) -> Iterator[OwnWorker]:
-    """Start a worker and wait until it is ready; in the end it runs no more, whatever happened."""
+    """Start a worker and wait until it is ready; stop it in the end, whatever happened."""
     with tempfile.TemporaryDirectory(prefix="vera-demo-") as home:
         # An empty file of its own, lest it reads the one in /etc.
         config = Path(home, "config")

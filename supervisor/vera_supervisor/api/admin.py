@@ -2,7 +2,6 @@
 
 from quart import Quart, Response
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.answers import (
     ChangeOut,
     Draining,
@@ -15,6 +14,7 @@ from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
 from vera_supervisor.config import explained
 from vera_supervisor.reloading import CANNOT_RELOAD, NeedsRestart
+from vera_supervisor.scheduling import events as ev
 
 
 def add_routes(app: Quart, services: Services) -> None:

@@ -1,4 +1,4 @@
-"""The JSON of what the worker says of itself: how it is, what it counts, what it can do."""
+"""The JSON of what the worker says of itself: its health, its metrics, its functions."""
 
 from typing import Any, Literal, TypedDict
 
@@ -6,9 +6,9 @@ import msgspec
 
 from vera_supervisor.api.schemas import RecordOut, Time
 from vera_supervisor.config import FunctionLimits
-from vera_supervisor.habits import Habit
 from vera_supervisor.health import State
 from vera_supervisor.pool.cgroups import Enforcement
+from vera_supervisor.scheduling.habits import Habit
 
 
 class PoolOut(msgspec.Struct):
@@ -39,7 +39,7 @@ class HealthOut(msgspec.Struct):
 
 
 class Live(msgspec.Struct):
-    """The worker's process turns over."""
+    """The worker's process responds."""
 
     status: Literal["live"] = "live"
 
@@ -79,6 +79,7 @@ class FunctionOut(msgspec.Struct):
     doc: str
     pool: str
     limits: FunctionLimits
+    idempotent: bool
     usage: Habit | None
 
 
@@ -109,14 +110,14 @@ class Purged(msgspec.Struct):
 
 
 class Draining(msgspec.Struct):
-    """The worker takes and starts no tasks."""
+    """The worker accepts and starts no tasks."""
 
     active_tasks: int
     status: Literal["draining"] = "draining"
 
 
 class Resumed(msgspec.Struct):
-    """The worker takes tasks again."""
+    """The worker accepts tasks again."""
 
     status: State
 
@@ -130,7 +131,7 @@ class ChangeOut(msgspec.Struct):
 
 
 class FunctionChanges(msgspec.Struct):
-    """Which functions a reload has made callable, has taken away, or has changed as they show."""
+    """Which functions a reload has added, removed, or visibly changed."""
 
     added: list[str]
     removed: list[str]

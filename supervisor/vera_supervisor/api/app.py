@@ -26,6 +26,8 @@ def create_app(services: Services) -> Quart:
     app.extensions[ANSWER_ROOM] = BodyRoom(services.config.limits.max_answers)
     app.config["MAX_CONTENT_LENGTH"] = services.config.limits.max_body
     app.config["BODY_TIMEOUT"] = services.config.server.body_timeout
+    # Who reads has as long as it takes: server.send_timeout is for each piece.
+    app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.merge_slashes = False  # it would redirect
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     for module in (tasks, batches, bulk, events, system, admin, orchestrator, documents):

@@ -5,18 +5,21 @@ from typing import Final
 
 from quart import Quart, Response
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.answers import Cancelled, Purged
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.schemas import Filter, decode_filter, decoded
 from vera_supervisor.api.services import Services
+from vera_supervisor.scheduling import events as ev
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import TERMINAL, Status
+from vera_worker.tasks import Record
 
-#: Tasks that are cancelled before others of the worker's clients get their turn.
+#: Tasks that are cancelled before others of the worker's clients get their turn, and before all
+#: ends so far have to be stored: a commit costs the same for few of them as for many.
 _AT_ONCE: Final = 64
+_UNSTORED: Final = 1024
 
 
 def add_routes(app: Quart, services: Services) -> None:
@@ -30,7 +33,8 @@ def add_routes(app: Quart, services: Services) -> None:
     @app.post("/tasks/purge")
     async def purge() -> Response:
         which = await _filter(TERMINAL)
-        query = Query(status=which.status, function=which.function, tag=which.tag)
+        status = None if which.status is None else Status(which.status)
+        query = Query(status=status, function=which.function, tag=which.tag)
         return json_response(Purged(await services.store.forget(query)))
 
 
@@ -58,18 +62,21 @@ async def _cancel(services: Services, which: Filter) -> Cancelled:
         and (which.tag is None or which.tag in task.task.tags)
     ]
     cancelled = stopping = 0
+    ends: list[asyncio.Future[Record | None]] = []
     for start in range(0, len(matching), _AT_ONCE):
-        ends = []
         for task_id in matching[start : start + _AT_ONCE]:
             task = live.get(task_id)
-            if task is None:
-                continue  # it has ended meanwhile
+            if task is None or which.status not in (None, task.told):
+                continue  # it has ended meanwhile, or has begun
             if task.told is Status.RUNNING:
                 stopping += 1
             else:
+                cancelled += 1
                 ends.append(dispatcher.journal.expect_end(task_id))
             dispatcher.post(ev.CancelAsked(task_id))
-        cancelled += len(ends)
-        await asyncio.gather(*ends)
+        if len(ends) >= _UNSTORED:
+            await asyncio.gather(*ends)
+            ends.clear()
         await asyncio.sleep(0)
+    await asyncio.gather(*ends)
     return Cancelled(cancelled, stopping)

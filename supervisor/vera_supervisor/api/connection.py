@@ -1,7 +1,7 @@
 """One connection: HTTP/1.1 as Hypercorn speaks it, and nothing else.
 
-A client may be slow, but not for ever: what it reads late, what it sends late and what it leaves
-unsaid each has its time, and then we hang up.
+A client may be slow, but not for ever: reading late, sending late and saying nothing each have a
+time limit, and then we hang up.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _FLUSH_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all connections of a server have in common."""
+    """What all connections of a server share."""
 
     #: An ASGI application; Hypercorn only passes it on.
     app: Any
@@ -64,7 +64,7 @@ class Connection(TCPServer):
         self._on_idle = on_idle
         self._transport = writer.transport
         self._most_unsent = self._transport.get_write_buffer_limits()[1]
-        #: Set once the client has sent all that it will.
+        #: Set once the client has sent everything.
         self._at_end = asyncio.Event()
         self._reading: asyncio.Task[Any] | None = None
         self._lingering = False
@@ -91,7 +91,7 @@ class Connection(TCPServer):
             await self._close()
 
     def expire(self) -> None:
-        """Hang up; said a second time, without waiting for what is still to be sent."""
+        """Hang up; the second time, without waiting for what is still to be sent."""
         if self._transport.is_closing():
             self.abort()
         else:
@@ -153,7 +153,7 @@ class Connection(TCPServer):
             self._transport.abort()
 
     async def _linger(self) -> None:
-        """Say that the answer is whole, and let the client come to an end."""
+        """Say that the answer is complete, and let the client finish sending."""
         self._lingering = True
         self._on_idle(self, True)
         try:
@@ -170,7 +170,7 @@ class Connection(TCPServer):
 
 
 class Http11(H11Protocol):
-    """Leaves every wish to upgrade to the guard, and answers what is no HTTP with a problem."""
+    """Leaves requests to upgrade to the guard, and answers what is not HTTP with a problem."""
 
     #: Whether an answer was given before its request had come to its end.
     cut_short = False

@@ -29,7 +29,7 @@ def add_routes(app: Quart, services: Services) -> None:
         last_id = _last_event_id()
         record = services.found(await services.dispatcher.records.get(task_id), task_id)
         if record.ended and last_id and services.feed.since(last_id, task_id) == []:
-            return Response(status=204)  # it has seen the end: browsers come back no more
+            return Response(status=204)  # it has seen the end: browsers do not come back
         return _streamed(streams.of_one(task_id, last_id))
 
 

@@ -1,8 +1,8 @@
-"""Who may come in: looked at before a byte of the body is read, and before any route.
+"""Who may use the API: decided before a byte of the body is read, and before any route.
 
-Without a token the API is open to this machine, and a web page in a browser here must not use it:
-so the Host must be one of ours (a page that rebinds its own name to 127.0.0.1 sends its own), and
-requests that a browser marks as another site's are refused.
+Without a token the API is open to this machine, but not to a web page in a browser on it. So the
+Host must be one of ours (a page that rebinds its own name to 127.0.0.1 sends its own), and requests
+that a browser marks as coming from another site are refused.
 """
 
 import logging
@@ -14,17 +14,17 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 
 from vera_supervisor import access
 from vera_supervisor.api.problems import Problem, body_of, headers_of, new_request_id
-from vera_supervisor.api.sender import SENDER
+from vera_supervisor.api.sender import SENDER, Sender
 from vera_supervisor.clock import SystemClock
-from vera_supervisor.logs import Seldom
+from vera_supervisor.logs import LogThrottle
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "DELETE"})
 #: What answers without a token.
 OPEN_PATHS: Final = ("/health", "/health/live", "/health/ready")
 
-#: What may be set to answer without a token.
+#: What can be configured to answer without a token.
 METRICS_PATHS: Final = ("/metrics", "/metrics/prometheus")
-#: Besides all below /admin/, what only those may do who rule the worker.
+#: What needs the scope `admin`, besides everything below /admin/.
 _RULING: Final = ("/tasks/cancel", "/tasks/purge")
 
 audit = logging.getLogger("vera_supervisor.audit")
@@ -36,7 +36,7 @@ _HOST: Final = re.compile(rb"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re
 _ANYONE: Final = "anyone on this machine"
 _NOBODY: Final = "nobody known"
 _STRANGERS: Final = (_ANYONE, _NOBODY)
-#: Characters of a path that are put down.
+#: Characters of a path that are logged.
 _LONGEST_PATH: Final = 200
 
 _Headers: TypeAlias = dict[bytes, list[bytes]]
@@ -61,7 +61,7 @@ class Guard:
         #: Whom to let in; None: everybody on this machine. A reload puts others here.
         self.credentials = credentials
         self._now = now
-        self._refused = Seldom()
+        self._refused = LogThrottle()
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
         self._open_paths = OPEN_PATHS + (METRICS_PATHS if open_metrics else ())
 
@@ -80,10 +80,10 @@ class Guard:
     def _audited(
         self, scope: Any, send: ASGISendCallable, problem: Problem | None
     ) -> ASGISendCallable:
-        """Have the answer to a request that rules the worker put down in the log."""
+        """Have the answer to an administrative request logged."""
         who, count = self._who(scope), 1
         if problem is not None and who in _STRANGERS:
-            # Whoever may not even come in must not be able to fill the disk with lines.
+            # Whoever is not even let in must not be able to fill the disk with log lines.
             count = self._refused.due(self._now())
         address = (scope.get("client") or ("?",))[0]
 
@@ -142,7 +142,9 @@ class Guard:
         if found is None:
             detail = "send Authorization: Bearer <token>; the worker's log says where it is"
             return Problem(401, detail, headers={"www-authenticate": "Bearer"})
-        SENDER.set(found.name if len(self.credentials) > 1 else None)
+        rules = found.may(access.Scope.ADMIN)
+        one_for_all = rules and len(self.credentials) == 1
+        SENDER.set(Sender(None if one_for_all else found.name, rules))
         needed = scope_of(scope)
         if not found.may(needed):
             return Problem(403, f"this needs a token with the scope {needed.value!r}")

@@ -1,8 +1,8 @@
 """What a connection hands to the application of one request, and how the application is run.
 
-Hypercorn's own queue holds up whoever puts something into it for as long as nobody takes anything
-out: a client that sends many pieces to an application that has ended would keep its connection for
-ever. Here nothing is kept for an application once its answer has left.
+Hypercorn's own queue blocks whoever puts something in until somebody takes something out: a client
+that sends many pieces to an application that has ended would keep its connection for ever. Here
+nothing is kept for an application once its answer has been sent.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
 
 log = logging.getLogger(__name__)
 
-#: Has the client send the body that it holds back.
+#: Tells the client to send the body that it holds back.
 Ask: TypeAlias = Callable[[], Awaitable[None]]
 
 #: Pieces of a body that are kept for an application that does not take them yet.

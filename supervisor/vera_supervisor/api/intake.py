@@ -1,9 +1,9 @@
 """Many submissions on one connection: each line is a task, its answer comes in its turn.
 
-The feeder reads lines, submits them as far as the queue has room, and remembers whose answer is
-due; what answers them fills those places in any order; `answers` gives them out from the front.
-Nothing here stands between a task and its run: once it is posted to the dispatcher, the client may
-go, and only the answers are lost.
+The feeder reads lines, submits them as the queue has room, and keeps a place for each answer. The
+places are filled in any order, and `answers` hands them out from the front. Nothing here stands
+between a task and its run: once it is posted to the dispatcher, the client may leave, and only the
+answers are lost.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from typing import Final
 
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.lines import Line
 from vera_supervisor.api.problems import Problem, line_of
 from vera_supervisor.api.schemas import Accepted, encode
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_submission, submitted
-from vera_supervisor.effects import Accept, Refuse
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.effects import Accept, Refusal, Refuse
 from vera_supervisor.store.protocol import StoreUnavailable
 from vera_worker.tasks import Record
 
-#: Lines that are submitted before others of the worker's clients get their turn.
+#: Lines that are submitted before the worker's other clients get a turn.
 _AT_ONCE: Final = 64
 #: Lines at most that are read and not answered, and what their answers may take together before
 #: records that come later are read again in their turn.
@@ -100,7 +100,11 @@ class Intake:
         task.add_done_callback(self._look_ups.discard)
 
     async def _look_up(self, place: "_Place", task_id: str) -> None:
-        place.ended(await self.services.dispatcher.wait_ended(task_id, self.wait_s))
+        try:
+            record = await self.services.dispatcher.wait_ended(task_id, self.wait_s)
+        except StoreUnavailable:
+            record = None  # it is accepted all the same
+        place.ended(record)
 
     async def _until_due(self, feeder: "asyncio.Task[None]") -> None:
         """Return when the first place has its answer, or all is said."""
@@ -154,13 +158,21 @@ class Intake:
         while asked:
             room = len(asked) if self._reject else await dispatcher.room()
             if asked[0][1].task.depends_on:
-                place, submission = asked.pop(0)
-                dispatcher.offer(await self._with_ends(submission), place.answered)
+                await self._submit_dependent(*asked.pop(0))
                 continue
             independent = list(takewhile(lambda pair: not pair[1].task.depends_on, asked[:room]))
             for place, submission in independent:
                 dispatcher.offer(submission, place.answered)
             del asked[: len(independent)]
+
+    async def _submit_dependent(self, place: "_Place", submission: ev.Submitted) -> None:
+        try:
+            submission = await self._with_ends(submission)
+        except StoreUnavailable as error:
+            task = submission.task
+            place.answered(Refuse(task.task_id, Refusal.STORE, str(error), task.digest))
+        else:
+            self.services.dispatcher.offer(submission, place.answered)
 
     async def _with_ends(self, submission: ev.Submitted) -> ev.Submitted:
         """Add how the tasks ended that this one depends on; the lines before it are submitted."""

@@ -1,11 +1,12 @@
 """Bodies that are read only as fast as they are used, and answers that are bounded together.
 
-Quart reads a whole body as it comes, and refuses one that is longer than the limit. A stream of
-tasks has no length: what has been read and not used is what is limited here. While nobody reads,
-the client's connection fills up, and so it waits.
+Quart reads a whole body as it arrives, and refuses one that is longer than the limit. A stream of
+tasks has no length; here the limit is on what has been read and not used yet. While nobody reads,
+the client's connection fills up, and so the client waits.
 
-A large answer takes memory until its client has read it. Once there is no room for more, those who
-ask get a problem instead, and nothing that streams begins; what streams already goes on.
+A large answer takes memory until its client has read it. Once there is no room for more, in all or
+for that client, a request for one gets a problem instead, and no stream begins; streams that have
+begun go on.
 """
 
 import asyncio
@@ -18,8 +19,10 @@ from quart.wrappers import Request
 from quart.wrappers.request import Body
 from quart.wrappers.response import DataBody
 
-from vera_supervisor.api.counted_body import SMALL_BYTES, BodyRoom, CountedBody
+from vera_supervisor.api.counted_body import SMALL_BYTES, BodyRoom, CountedBody, Share
+from vera_supervisor.api.peers import share_of
 from vera_supervisor.api.problems import Problem, respond
+from vera_supervisor.api.sender import SENDER
 
 #: Where the application has its BodyRoom for what comes in, and for what goes out.
 BODY_ROOM: Final = "body_room"
@@ -68,16 +71,17 @@ class PacedConnection(ASGIHTTPConnection):
             self._counted.let_go()  # nobody wants it any more, and sending may take its time
         if self.scope["method"] == "HEAD":
             response.response = DataBody(b"")  # nobody is to wait for a stream that is not shown
-        room: BodyRoom = self.app.extensions[ANSWER_ROOM]
         by_pieces = in_pieces(send)
         size = _size_of(response)
+        if size is not None and size <= SMALL_BYTES:
+            await super()._send_response(send, response)
+            return
+        room = self._share(ANSWER_ROOM)
         if size is None:
             if room.full:
                 await super()._send_response(send, _crowded(response))
             else:
                 await super()._send_response(counting(by_pieces, room), response)
-        elif size <= SMALL_BYTES:
-            await super()._send_response(send, response)
         elif room.take(size):
             try:
                 await super()._send_response(by_pieces, response)
@@ -86,6 +90,12 @@ class PacedConnection(ASGIHTTPConnection):
         else:
             await super()._send_response(send, _crowded(response))
 
+    def _share(self, name: str) -> Share:
+        """Return the share in a room of who sends this request: by its token, or its address."""
+        room: BodyRoom = self.app.extensions[name]
+        address = (self.scope.get("client") or ("",))[0]
+        return room.of(SENDER.get().name or share_of(address))
+
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         request = super()._create_request_from_scope(send)
         length = request.content_length
@@ -93,7 +103,7 @@ class PacedConnection(ASGIHTTPConnection):
         if request.mimetype == NDJSON and (length is None or length > limit):
             request.body = PacedBody()
         elif (length or 0) > SMALL_BYTES or "Transfer-Encoding" in request.headers:
-            self._counted = CountedBody(length, limit, self.app.extensions[BODY_ROOM])
+            self._counted = CountedBody(length, limit, self._share(BODY_ROOM))
             request.body = self._counted
         return request
 
@@ -143,7 +153,7 @@ def in_pieces(send: ASGISendCallable) -> ASGISendCallable:
     return piecewise
 
 
-def counting(send: ASGISendCallable, room: BodyRoom) -> ASGISendCallable:
+def counting(send: ASGISendCallable, room: Share) -> ASGISendCallable:
     """Have the large pieces of an answer counted while they are sent."""
 
     async def counting(event: Any) -> None:

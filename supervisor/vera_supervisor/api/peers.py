@@ -27,10 +27,13 @@ def peer_of(sock: socket.socket, address: Any) -> Peer:
         pid, uid, _ = _CREDENTIALS.unpack(found)
         return Peer((f"uid {uid}", pid), f"uid {uid}")
     host, port = address[:2]
-    return Peer((host, port), _subscriber(host) if sock.family == socket.AF_INET6 else host)
+    return Peer((host, port), share_of(host))
 
 
-def _subscriber(host: str) -> str:
+def share_of(host: str) -> str:
+    """Return under which name what comes from there counts: a subscriber's addresses are one."""
+    if ":" not in host:
+        return host
     address = IPv6Address(host.partition("%")[0])
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)

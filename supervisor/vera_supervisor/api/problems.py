@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from quart import Response
 
-from vera_supervisor.effects import Refusal
+from vera_supervisor.scheduling.effects import Refusal
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -66,7 +66,7 @@ class Problem(Exception):
 
 
 class ProblemOut(msgspec.Struct, omit_defaults=True):
-    """Why a request was not done: a problem as RFC 9457 has it."""
+    """Why a request was not carried out: a problem as in RFC 9457."""
 
     type: str
     title: str
@@ -77,7 +77,7 @@ class ProblemOut(msgspec.Struct, omit_defaults=True):
 
 
 class LineProblem(ProblemOut, kw_only=True):
-    """Why one of many was not done: what else is in headers stands here, and whose it is."""
+    """Why one of many submissions was refused: with its line, and what headers say otherwise."""
 
     code: int
     line: int

@@ -3,12 +3,12 @@
 What would be refused is refused here, in the same words and with the same status.
 """
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.schemas import RehearsedLimits, RehearsedTask
 from vera_supervisor.api.services import Services
-from vera_supervisor.arrivals import conflict
-from vera_supervisor.effects import Refuse
-from vera_supervisor.waiting import Blocked, Outlook
+from vera_supervisor.scheduling import events as ev
+from vera_supervisor.scheduling.arrivals import conflict
+from vera_supervisor.scheduling.effects import Refuse
+from vera_supervisor.scheduling.waiting import Blocked, Outlook
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Task
 

@@ -1,4 +1,4 @@
-"""Who may hold a connection: so many in all, so many of one peer, and who must go for others."""
+"""How many connections there may be, in all and of one peer, and which make room for others."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -68,5 +68,5 @@ class Room(Generic[Guest]):
                 yield guest
 
     def resting(self) -> list[Guest]:
-        """Return all that rest."""
+        """Return all idle connections."""
         return [guest for resting in self._resting.values() for guest in resting]

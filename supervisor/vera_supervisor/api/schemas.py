@@ -13,7 +13,7 @@ from msgspec import Meta, Raw
 
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.feed import TaskEvent
-from vera_supervisor.waiting import Blocked
+from vera_supervisor.scheduling.waiting import Blocked
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import (
     Cause,
@@ -30,9 +30,13 @@ T = TypeVar("T")
 _NULL: Final = Raw(b"null")
 #: Ids are parts of URLs and of log lines: no slash, blank or control character, not "." or "..".
 _TASK_ID: Final = r"\A(?!\.{1,2}\Z)[A-Za-z0-9._:~@+=-]+\Z"
-#: How msgspec puts that rule, and how we do.
-_ID_RULE: Final = f"`str` matching regex {_TASK_ID!r}"
-_ID_WORDS: Final = "letters, digits and ._:~@+=- only"
+#: SQLite ends a text of a JSON array at that character: it would find another tag.
+_TAG: Final = r"\A[^\x00]*\Z"
+#: How msgspec puts these rules, and how we do.
+_RULES: Final = {
+    f"`str` matching regex {_TASK_ID!r}": "letters, digits and ._:~@+=- only",
+    f"`str` matching regex {_TAG!r}": "a text without the character U+0000",
+}
 #: How msgspec says that an object has a field too many or too few, or that a word is none of some;
 #: a name may be as long as a body.
 _FIELD: Final = re.compile(
@@ -44,14 +48,13 @@ _NO_CHOICE: Final = "Invalid enum value"
 _CHOICES: Final[dict[str, type[StrEnum]]] = {
     "priority": Priority,
     "on_dependency_failure": OnDependencyFailure,
-    "status": Status,
 }
 TaskId = Annotated[str, Meta(pattern=_TASK_ID, min_length=1, max_length=200)]
 Seconds = Annotated[float, Meta(ge=0, le=3_153_600_000)]
 Timeout = Annotated[float, Meta(gt=0)]
 #: In UTC where we say it.
 Time = Annotated[datetime, Meta(extra_json_schema={"format": "date-time"})]
-Tag = Annotated[str, Meta(min_length=1, max_length=100)]
+Tag = Annotated[str, Meta(pattern=_TAG, min_length=1, max_length=100)]
 
 
 class Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,7 +92,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Filter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The body of POST /tasks/cancel and /tasks/purge: which tasks."""
 
-    status: Status | None = None
+    #: Which of them can be meant depends on the route, and so its sentence names them.
+    status: Annotated[str, Meta(extra_json_schema={"enum": list(Status)})] | None = None
     function: str | None = None
     tag: str | None = None
     #: Where all of them are meant, that has to be said.
@@ -140,7 +144,7 @@ class RehearsedTask(msgspec.Struct):
 
 
 class FailureInShort(msgspec.Struct):
-    """How an attempt ended badly; the rest is in the record."""
+    """How an attempt failed; the rest is in the record."""
 
     cause: Cause
     type: str | None
@@ -220,7 +224,9 @@ def decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, within: str =
 
 def _misfit(said: str, within: str) -> Problem:
     """Return what msgspec says of a value that does not fit, in words for who sent it."""
-    message, _, path = said.replace(_ID_RULE, _ID_WORDS).partition(" - at ")
+    for rule, words in _RULES.items():
+        said = said.replace(rule, words)
+    message, _, path = said.partition(" - at ")
     field = within + path.strip("`").removeprefix("$" if within else "$.")
     if found := _FIELD.fullmatch(message):
         name = found["name"]

@@ -1,8 +1,8 @@
-"""The HTTP server: takes in connections while there is room, and hangs up on all at its end.
+"""The HTTP server: accepts connections while there is room, and closes them all at its end.
 
-Hypercorn's own serve() waits on shutdown for clients to hang up, as long as they please, takes
-HTTP/2 on a plain port, and accepts connections until it has no descriptor left for anything. Here
-the deadline is ours, HTTP/1.1 is all that is spoken, and there is always a place for a newcomer.
+Hypercorn's own serve() waits at shutdown until clients hang up, however long that takes, accepts
+HTTP/2 on a plain port, and accepts connections until no descriptor is left for anything else. Here
+the deadline is ours, only HTTP/1.1 is spoken, and there is always a place for a newcomer.
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from vera_supervisor.api.problems import Problem, body_of, headers_of, new_reque
 from vera_supervisor.api.room import Room
 from vera_supervisor.api.streams import open_streams
 from vera_supervisor.listening import leave
-from vera_supervisor.logs import Seldom
+from vera_supervisor.logs import LogThrottle
 
 log = logging.getLogger(__name__)
 
-#: Seconds from a connection, or the answer before, until a request has sent its whole head.
+#: Seconds from a connection, or from its last answer, until the whole head of a request is there.
 IDLE_S: Final = 10.0
-#: Seconds that a client may take to agree on TLS, and to part with it.
+#: Seconds that the handshake of TLS may take, and its end.
 _TLS_S: Final = 5.0
-#: Connections that are taken in before others of the worker's clients get their turn.
+#: Connections that are accepted before the worker's other clients get a turn.
 _AT_ONCE: Final = 32
-#: Seconds until we try again where the machine could not give us a connection.
+#: Seconds until we try again after the machine could not give us a connection.
 _RETRY_S: Final = 0.5
-#: Seconds between two looks at the connections that rest.
+#: Seconds between two looks at the idle connections.
 _REAP_S: Final = 0.25
 
 
 class _Caller(NamedTuple):
-    """Somebody who has called, and with whom TLS is not agreed on yet."""
+    """An accepted connection whose TLS handshake is not done yet."""
 
     peer: Peer
     task: "asyncio.Task[None]"
@@ -66,7 +66,7 @@ class Server:
         send_timeout_s: float,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        #: For connections that come from now on; a reload puts another one here.
+        #: For connections from now on; a reload replaces it.
         self.tls = tls
         self._sockets = sockets
         self._room = room
@@ -78,11 +78,11 @@ class Server:
         config.keep_alive_max_requests = 1_000_000
         self._context = WorkerContext(None)
         self._setting = Setting(app, config, self._context, send_timeout_s)
-        #: None while TLS is not agreed on.
+        #: None until the TLS handshake is done.
         self._connections: dict[asyncio.Task[None], Connection | None] = {}
         self._reaper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._crowded, self._failed, self._strange = Seldom(), Seldom(), Seldom()
+        self._crowded, self._failed, self._strange = LogThrottle(), LogThrottle(), LogThrottle()
 
     async def open(self) -> None:
         """Begin to accept connections."""
@@ -93,7 +93,7 @@ class Server:
         self._reaper = asyncio.create_task(self._reap())
 
     async def close(self, grace_s: float) -> None:
-        """Accept no more, let requests under way end within `grace_s`, then hang up on all."""
+        """Accept no more connections, let requests end within `grace_s`, then close the rest."""
         while self._sockets:
             sock = self._sockets.pop()
             self._loop.remove_reader(sock)
@@ -153,7 +153,7 @@ class Server:
                 sock.shutdown(socket.SHUT_WR)
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
-        """Leave the others some time: there is no descriptor or no memory for a connection."""
+        """Stop accepting for a moment: there is no descriptor or no memory for a connection."""
         if count := self._failed.due(self._loop.time()):
             log.error("connections cannot be accepted (%d times): %s", count, error.strerror)
         self._loop.remove_reader(listener)
@@ -181,8 +181,8 @@ class Server:
         except OSError as error:
             if count := self._strange.due(self._loop.time()):
                 log.info(
-                    "%d connections came to nothing, the last one from %s: %s",
-                    count, peer.client[0], error,
+                    "connections that came to nothing: %d, the last one from %s: %s",
+                    count, peer.client[0], str(error) or type(error).__name__,
                 )  # fmt: skip
         except Exception:
             log.exception("a connection broke")
@@ -200,7 +200,7 @@ class Server:
             self._room.work(guest, guest.peer.share)
 
     async def _reap(self) -> None:
-        """Hang up on those that have nothing to say, for ever."""
+        """Close connections that have been idle for too long, for ever."""
         while True:
             await asyncio.sleep(_REAP_S)
             now = self._loop.time()
@@ -210,7 +210,7 @@ class Server:
 
 
 def _no_room() -> bytes:
-    """Return a whole answer, for those whom nobody has the time to listen to."""
+    """Return a whole answer for a client whose request is not even read."""
     problem = Problem(503, "all connections of this worker are in use", retry_after=1)
     body = body_of(problem, new_request_id())
     headers = {**headers_of(problem), "content-length": str(len(body)), "connection": "close"}

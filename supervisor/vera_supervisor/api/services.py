@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from vera_supervisor.api.answers import PoolOut
 from vera_supervisor.api.problems import STATUS_OF_REFUSAL, Problem
 from vera_supervisor.api.schemas import RecordOut, record_out
-from vera_supervisor.attempts import LOSSES
 from vera_supervisor.catalogue import Catalogue
 from vera_supervisor.clock import Clock
 from vera_supervisor.config import Config
 from vera_supervisor.dispatcher import Dispatcher
-from vera_supervisor.effects import Refuse
 from vera_supervisor.feed import Feed
-from vera_supervisor.health import Health, PoolSigns, Signs, assess, gets_on
+from vera_supervisor.health import Health, PoolSigns, Signs, assess, makes_progress
 from vera_supervisor.host import Host
 from vera_supervisor.housekeeping import Pulse, StoreWatch
 from vera_supervisor.metrics import Gauges, Metrics
 from vera_supervisor.pool.cgroups import Enforcement
 from vera_supervisor.reloading import Reloader
-from vera_supervisor.slot import SlotState
+from vera_supervisor.scheduling.attempts import LOSSES
+from vera_supervisor.scheduling.effects import Refuse
+from vera_supervisor.scheduling.slot import SlotState
+from vera_supervisor.scheduling.waiting import Blocked
 from vera_supervisor.store.protocol import Store
-from vera_supervisor.waiting import Blocked
 from vera_worker.task_ids import made_at
 from vera_worker.tasks import Priority, Record
 
@@ -85,7 +85,7 @@ class Services:
         made, ttl_s = made_at(task_id), self.config.store.result_ttl
         if made is None or self.clock.wall() <= made + ttl_s:
             return Problem(404, f"there is no task {task_id!r}")
-        # It was taken, or nobody would have its id; it waits and runs no more, or we had it.
+        # It was accepted, or nobody would have its id; and it has ended, or we would have it.
         detail = f"task {task_id!r} ended, and is kept no longer: store.result_ttl is {ttl_s:g} s"
         return Problem(410, detail)
 
@@ -93,9 +93,9 @@ class Services:
         """Return how the worker stands now."""
         return assess(self._signs())
 
-    def gets_on(self) -> bool:
+    def makes_progress(self) -> bool:
         """Return whether the worker makes progress, as its watchdog is to know."""
-        return gets_on(self._signs())
+        return makes_progress(self._signs())
 
     def _signs(self) -> Signs:
         scheduler = self.dispatcher.scheduler
@@ -122,6 +122,7 @@ class Services:
             store_silent_s=self.store_watch.silent_s,
             unknown_functions=scheduler.waiting.unknown(),
             held_back=self._held_back(),
+            standstill=scheduler.admission.standstill,
         )
 
     def _held_back(self) -> str | None:

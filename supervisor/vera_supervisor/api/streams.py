@@ -1,8 +1,8 @@
-"""The two ends of a connection, of which each keeps little in memory.
+"""The two directions of a connection, each of which keeps little in memory.
 
-A loop may read 256 KiB at once from a client that pushes, and hand them on before anybody can say
-that this is too much; with a few hundred of such clients that adds up. Here all connections are
-read through one small buffer.
+An event loop may read 256 KiB at once from a client that pushes, and hand them on before anybody
+can object; with a few hundred such clients that adds up. Here all connections are read through one
+small buffer.
 """
 
 import asyncio

@@ -8,7 +8,6 @@ from typing import Final
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor import events as ev
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.schemas import (
     Call,
@@ -23,11 +22,12 @@ from vera_supervisor.api.schemas import (
 from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
 from vera_supervisor.catalogue import Function
+from vera_supervisor.scheduling import events as ev
 from vera_worker.task_ids import new_id
 from vera_worker.tasks import Task
 
-#: Bodies above this are decoded in a thread: a megabyte of brackets takes longer than a client
-#: of another task should have to wait.
+#: Larger bodies are decoded in a thread: a megabyte of brackets takes longer than other clients
+#: should have to wait.
 DECODE_IN_THREAD_BYTES: Final = 64 * 1024
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
@@ -67,7 +67,7 @@ def run_again(task: Task, services: Services) -> Task:
         run_at=None,
         expires_at=None,
         retry_of=task.task_id,
-        client=SENDER.get(),
+        client=SENDER.get().name,
         digest=b"",
     )
 
@@ -79,8 +79,8 @@ async def _read(asked: Callable[[bytes], Submission], body: bytes, services: Ser
 
 
 def _task_of_large(asked: Callable[[bytes], Submission], body: bytes, services: Services) -> Task:
-    # A third of a million empty lists fit into a body. While they come into being the collector
-    # would go through them all again and again: ten times the time, in which nobody else runs.
+    # A third of a million empty lists fit into a body. While they are made, the collector would go
+    # through all of them again and again: ten times the time, during which nobody else runs.
     gc.disable()
     try:
         return _task_of(asked, body, services)
@@ -104,7 +104,10 @@ def _submission(body: bytes) -> Submission:
 def _execution(body: bytes) -> Submission:
     execution = decoded(decode_execution, body)
     return Submission(
-        payload=execution.payload, timeout=execution.timeout, priority=execution.priority
+        task_id=execution.id,
+        payload=execution.payload,
+        timeout=execution.timeout,
+        priority=execution.priority,
     )
 
 
@@ -138,7 +141,7 @@ def make_task(submission: Submission, services: Services) -> Task:
         requirements=submission.requirements,
         tags=tuple(submission.tags),
         metadata=None if metadata is None else bytes(submission.metadata),
-        client=SENDER.get(),
+        client=SENDER.get().name,
         digest=_digest(submission) if submission.task_id else b"",
     )
 
@@ -178,7 +181,7 @@ def _run_at(submission: Submission, now: float) -> float | None:
 
 
 def _digest(submission: Submission) -> bytes:
-    """Return what is equal for two bodies that ask for the same, however they are written."""
+    """Return a digest that is equal for bodies that ask for the same, however they are written."""
     asked = {name: getattr(submission, name) for name in submission.__struct_fields__}
     for name in ("payload", "metadata"):
         asked[name] = decode_any(asked[name])

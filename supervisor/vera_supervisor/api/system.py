@@ -14,7 +14,6 @@ from vera_supervisor.api.answers import (
 )
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.services import Services
-from vera_supervisor.health import State
 from vera_supervisor.metrics import exposition
 from vera_worker import __version__
 
@@ -32,7 +31,6 @@ def add_routes(app: Quart, services: Services) -> None:
     @app.get("/health")
     async def health() -> Response:
         verdict, usage = services.health(), services.host.usage
-        well = verdict.state in (State.HEALTHY, State.DEGRADED)
         body = HealthOut(
             status=verdict.state,
             worker_id=services.config.worker.id,
@@ -48,7 +46,7 @@ def add_routes(app: Quart, services: Services) -> None:
             memory_usage_mb=usage.memory_used_mb,
             enforcement=services.enforcement,
         )
-        return json_response(body, _HTTP_OK if well else _HTTP_UNAVAILABLE)
+        return json_response(body, _HTTP_OK if verdict.works else _HTTP_UNAVAILABLE)
 
     @app.get("/health/live")
     async def live() -> Response:
@@ -101,6 +99,7 @@ def add_routes(app: Quart, services: Services) -> None:
                         doc=function.info.doc,
                         pool=scheduler.waiting.line_of(function.info.name).pool,
                         limits=function.limits,
+                        idempotent=function.info.options.idempotent,
                         usage=scheduler.waiting.habits.get(function.info.name),
                     )
                     for function in services.catalogue

@@ -7,6 +7,7 @@ from typing import Final
 
 from quart import Quart, Response
 
+from vera_supervisor.access import Scope
 from vera_supervisor.api.answers import PageOut
 from vera_supervisor.api.follower import Follower
 from vera_supervisor.api.problems import Problem
@@ -14,17 +15,18 @@ from vera_supervisor.api.rehearsal import rehearse
 from vera_supervisor.api.requests import json_body, query_flag, query_number, query_text
 from vera_supervisor.api.responses import json_response
 from vera_supervisor.api.schemas import Accepted
+from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
 from vera_supervisor.api.submissions import read_submission, run_again, submitted
-from vera_supervisor.effects import Accept, Refuse
+from vera_supervisor.scheduling.effects import Accept, Refuse
 from vera_supervisor.store.protocol import Query
 from vera_worker.lifecycle import Status
-from vera_worker.tasks import Task
+from vera_worker.tasks import Record, Task
 
 #: How often the output of a running task is looked at for a client that follows it.
 _FOLLOW_INTERVAL_S: Final = 0.1
 _MAX_PAGE: Final = 1000
-#: Pages that are put together at once: each may take some 16 MiB twice before it is an answer.
+#: Pages that are built at once: each may take 16 MiB twice before it is an answer.
 _PAGES_AT_ONCE: Final = 4
 
 
@@ -62,7 +64,7 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
 
     @app.delete("/task/<task_id>")
     async def cancel(task_id: str) -> Response:
-        before = services.found(await dispatcher.records.get(task_id), task_id)
+        before = own(services.found(await dispatcher.records.get(task_id), task_id))
         if before.ended:
             raise Problem(409, f"task {task_id!r} has ended already: it is {before.status}")
         after = services.found(await dispatcher.cancel(task_id), task_id)
@@ -72,7 +74,7 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
 
     @app.post("/task/<task_id>/retry")
     async def retry(task_id: str) -> Response:
-        record = services.found(await dispatcher.records.get(task_id), task_id)
+        record = own(services.found(await dispatcher.records.get(task_id), task_id))
         if not record.ended:
             raise Problem(409, f"task {task_id!r} has not ended: it is {record.status}")
         accept = await accepted(services, run_again(record.task, services))
@@ -99,6 +101,14 @@ def add_routes(app: Quart, services: Services) -> None:  # noqa: C901 - a list o
         async with pages:
             found = await services.store.page(query)
             return json_response(PageOut([shown(record) for record in found.records], found.cursor))
+
+
+def own(record: Record) -> Record:
+    """Return the record of a task that is its sender's to change; raise a Problem."""
+    if not SENDER.get().owns(record.task.client):
+        what = f"task {record.task.task_id!r} was not submitted with this token"
+        raise Problem(403, f"{what}: to change it needs one with the scope {Scope.ADMIN.value!r}")
+    return record
 
 
 def _query() -> Query:

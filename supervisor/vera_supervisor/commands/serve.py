@@ -13,13 +13,15 @@ from vera_supervisor.config import KEYS, ConfigError, load
 from vera_supervisor.listening import CannotListen, UnfitSocket
 from vera_supervisor.pool import trial
 from vera_supervisor.staffing import UnfitPool
-from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
+from vera_supervisor.store.protocol import StoreUnavailable, UnavailableNow
 from vera_supervisor.supervisor import serve as serve_worker
 from vera_supervisor.timekeeper import UnfitSchedule
 from vera_worker import process_tree
 
 _WRONG_CONFIGURATION: Final = 2
 _NOT_NOW: Final = 1
+#: What may be otherwise in a moment: the service manager tries again.
+_UNFIT_NOW: Final = (CannotListen, UnavailableNow, *trial.UNFIT_NOW)
 #: What the user has to mend: the service manager does not try that again.
 _UNFIT: Final = (
     *(StoreUnavailable, UnfitPool, UnfitSchedule, UnfitSocket),
@@ -62,7 +64,7 @@ def serve(file: Path | None, host: str | None, port: int | None, ready_fd: int |
             backend="asyncio",
             backend_options={"use_uvloop": True},
         )
-    except* (CannotListen, DiskFails) as group:  # it may be otherwise in a moment
+    except* _UNFIT_NOW as group:
         _give_up(group, _NOT_NOW)
     except* _UNFIT as group:
         _give_up(group, _WRONG_CONFIGURATION)

@@ -15,6 +15,7 @@ from vera_supervisor.config.key_paths import (
     flatten,
 )
 from vera_supervisor.config.kinds import UnfitError
+from vera_supervisor.config.pools import GPU_VARIABLE
 from vera_supervisor.config.schema import Config
 from vera_supervisor.config.settings import Setting, from_environment, from_flags
 from vera_supervisor.config.toml_file import find_file, from_file
@@ -102,6 +103,11 @@ class _Merged:
             most = ("pools", pool, "max_workers")
             if not self.values[gpus] or self._unfit & {gpus, most}:
                 continue
+            variables = ("pools", pool, "environment")
+            said = self._settings.get(variables)
+            if said is not None and GPU_VARIABLE in self.values[variables]:
+                expected = f"no {GPU_VARIABLE}, which {dotted(gpus)} gives each executor"
+                yield said.fault(expected, quoted(GPU_VARIABLE))
             count, setting = len(self.values[gpus]), self._settings.get(most)
             if setting is None:
                 self.values[most] = count

@@ -6,27 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from vera_supervisor.config.keys import key, required
-from vera_supervisor.config.kinds import Each, Integer, Kind, Seconds, Size, Text, UnfitError
-from vera_supervisor.config.schedules import FUNCTION
-from vera_supervisor.config.texts import MODULE
-from vera_worker.tasks import DEFAULT_POOL
+from vera_supervisor.config.kinds import Each, Integer, Kind, Seconds, Size, UnfitError
+from vera_supervisor.config.texts import FUNCTION, WARM_UP
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MIB: Final = 2**20
 
 #: The variable by which CUDA is told which GPUs there are.
 GPU_VARIABLE: Final = "CUDA_VISIBLE_DEVICES"
-
-POOL_NAME: Final = Text(
-    f'a name of 1 to 64 letters, digits, "_" and "-" other than "{DEFAULT_POOL}", '
-    "which is that of [executor]",
-    lambda text: bool(_NAME.fullmatch(text)) and text != DEFAULT_POOL,
-)
-WARM_UP: Final = Text(
-    'the name of a function with that of its module, such as "package.tasks.load"',
-    lambda text: "." in text and MODULE.fits(text),
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +57,7 @@ class Variables(Kind[Mapping[str, str]]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pool:
-    """Executors that run some functions, and those alone: one such table each, by default none."""
+    """Executors for some functions and no others; one such table for each pool, by default none."""
 
     functions: tuple[str, ...] = required(
         Each(FUNCTION),
@@ -80,7 +67,7 @@ class Pool:
     max_workers: int = key(
         1,
         Integer(1, 4096),
-        "Executors at most; unset, and with `gpus`: one for each of these.",
+        "Executors at most; unset and with `gpus`: one for each GPU.",
         reloadable=True,
     )
     min_workers: int = key(
@@ -128,7 +115,7 @@ class Pool:
     idle_timeout: float | None = key(
         None,
         Seconds(),
-        "Seconds without work before one too many is stopped; unset: as in [executor].",
+        "Seconds without work before a surplus executor is stopped; unset: as in [executor].",
         example="1h",
         reloadable=True,
     )

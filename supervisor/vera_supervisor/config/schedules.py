@@ -2,30 +2,17 @@
 """What can be configured of a task that recurs."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from vera_supervisor.config.keys import key, required
-from vera_supervisor.config.kinds import Choice, Kind, Seconds, Text, UnfitError
-from vera_supervisor.recurrence import MissedRun, is_cron, is_timezone
+from vera_supervisor.config.kinds import Choice, Kind, Seconds, UnfitError
+from vera_supervisor.config.texts import CRON, FUNCTION, SCHEDULE_NAME, TIMEZONE
+from vera_supervisor.recurrence import MissedRun
 from vera_worker.tasks import Priority
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LARGEST_INTEGER: Final = 2**63 - 1
-
-SCHEDULE_NAME: Final = Text(
-    'a name of 1 to 64 letters, digits, "_" and "-"', lambda text: bool(_NAME.fullmatch(text))
-)
-CRON: Final = Text(
-    'a cron expression of five fields that is due at some time, such as "30 3 * * MON-FRI"',
-    is_cron,
-)
-TIMEZONE: Final = Text('a time zone of this machine, such as "Europe/Berlin"', is_timezone)
-FUNCTION: Final = Text(
-    "the name of a function", lambda text: bool(text.strip()) and text.isprintable()
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +53,7 @@ class NamedArguments(Kind[Mapping[str, Any]]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """A task that recurs: one such table each; by default there is none."""
+    """A task that recurs; one such table for each, by default none."""
 
     name: str = required(
         SCHEDULE_NAME, "What it is called in ids, tags and logs.", example="nightly"
@@ -80,7 +67,7 @@ class Schedule:
         None, NamedArguments(), "Its arguments by name.", example={"mode": "fast"}
     )
     priority: Priority | None = key(
-        None, Choice(Priority), "Class of its tasks; unset: that of the function.", example="low"
+        None, Choice(Priority), "Priority of its tasks; unset: that of the function.", example="low"
     )
     timeout: float | None = key(
         None,
@@ -92,7 +79,7 @@ class Schedule:
     missed: MissedRun = key(
         MissedRun.SKIP,
         Choice(MissedRun),
-        "Whether a run is made good that no worker was there for: skip or run_once.",
+        "What to do about runs that were missed: skip them, or make up for the last (run_once).",
     )
 
 

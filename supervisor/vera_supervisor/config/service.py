@@ -45,7 +45,7 @@ class Server:
     host: str = key(
         "127.0.0.1",
         HOST,
-        "Address to listen on; beyond loopback a token is needed, and made.",
+        "Address to listen on; beyond loopback clients need a token, which is made.",
         env="WORKER_HOST",
     )
     port: int = key(
@@ -66,7 +66,7 @@ class Server:
     tls_cert: str | None = key(
         None,
         PATH,
-        "File of the certificate to speak TLS with, and of those up to its authority.",
+        "File of the TLS certificate, with the chain up to its authority.",
         reloadable=True,
         example="/etc/vera-worker/tls.crt",
     )
@@ -87,7 +87,7 @@ class Server:
     allowed_hosts: tuple[str, ...] = key(
         (),
         Each(HOST),
-        "Host names, besides those of loopback, by which clients may call this worker.",
+        "Host names, besides those of loopback, that clients may use for this worker.",
     )
     max_wait: float = key(
         300.0, Seconds(), "Seconds that a request may ask to wait for a task's end."
@@ -105,7 +105,7 @@ class Server:
     max_connections: int = key(
         800,
         Integer(16, 1_000_000),
-        "Connections at most; fewer where the limit of open files leaves no more.",
+        "Connections at most; fewer if the limit of open files leaves no more.",
     )
     max_peer_connections: int = key(
         500,
@@ -115,7 +115,7 @@ class Server:
     event_history: int = key(
         10_000,
         Integer(0, 10_000_000),
-        "Events kept in memory, so that a client that was cut off can go on where it was.",
+        "Events kept in memory, so that a client that was cut off can resume its stream.",
     )
     event_backlog: int = key(
         1000,
@@ -134,7 +134,7 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Auth:
-    """Who may call the API; where nothing is set and it is needed, a token is made."""
+    """Who may call the API; if a token is needed and none is set, one is made."""
 
     token: str | None = key(
         None,
@@ -178,7 +178,7 @@ class Logging:
     format: LogFormat = key(
         LogFormat.TEXT,
         Choice(LogFormat),
-        "A line of text a message, or a JSON object: text or json.",
+        "One line of text per message, or one JSON object: text or json.",
         env="LOG_FORMAT",
         reloadable=True,
     )
@@ -215,4 +215,4 @@ class Store:
     result_ttl: float = key(
         86400.0, Seconds(), "Seconds that a task is kept after its end.", env="RESULT_TTL"
     )
-    max_bytes: int = key(256 * _MIB, Size(_MIB), "Size that the store may grow to.")
+    max_bytes: int = key(256 * _MIB, Size(_MIB), "Size up to which the store may grow.")

@@ -28,15 +28,16 @@ _HEAD: Final = """\
 # such as "30s", "5m", "2h"; sizes are numbers of bytes or texts such as "64KiB", "512MiB", "1GB".
 """
 
-_FUNCTION: Final = "[tasks.functions.analyze_data]"
-_POOL: Final = "[pools.gpu]"
-_SCHEDULE: Final = "[[schedules]]"
-
 
 def template() -> str:
     """Return the text of a configuration file that changes nothing."""
     sections = (_section(name, type_.__doc__) for name, type_ in SECTIONS.items())
-    return "\n".join((_HEAD, *sections, _function(), _pool(), _schedule()))
+    tables = (
+        _commented_out("[tasks.functions.analyze_data]", FunctionLimits.__doc__, FUNCTION_KEYS),
+        _commented_out("[pools.gpu]", Pool.__doc__, POOL_KEYS),
+        _commented_out("[[schedules]]", Schedule.__doc__, SCHEDULE_KEYS),
+    )
+    return "\n".join((_HEAD, *sections, *tables))
 
 
 def _section(section: str, about: str | None) -> str:
@@ -48,23 +49,8 @@ def _section(section: str, about: str | None) -> str:
     return "\n".join((f"# {about}", f"[{section}]", *_entries(keys)))
 
 
-def _function() -> str:
-    """Return the section of one function, all of it commented out."""
-    about = FunctionLimits.__doc__
-    return "\n".join((f"# {about}", f"# {_FUNCTION}", *_entries(FUNCTION_KEYS)))
-
-
-def _pool() -> str:
-    """Return one pool, all of it commented out."""
-    return _commented(Pool.__doc__, _POOL, POOL_KEYS)
-
-
-def _schedule() -> str:
-    """Return one schedule, all of it commented out."""
-    return _commented(Schedule.__doc__, _SCHEDULE, SCHEDULE_KEYS)
-
-
-def _commented(about: str | None, head: str, keys: Mapping[str, Key]) -> str:
+def _commented_out(head: str, about: str | None, keys: Mapping[str, Key]) -> str:
+    """Return one of the tables of which there may be many; a fresh file has none of them."""
     entries: list[str] = []
     for name, key in keys.items():
         value = key.kind.to_toml(key.default) if key.example is None else key.example
@@ -86,9 +72,7 @@ def _entries(keys: Mapping[str, Key]) -> Iterator[str]:
         variable = "" if key.env.startswith("VERA_") else key.env
         marks = ", ".join(filter(None, (variable, "reloadable" if key.reloadable else "")))
         yield f"# {key.about}" + (f" [{marks}]" if marks else "")
-        unset = key.default is None
-        if unset:
-            example = list(key.example) if isinstance(key.example, tuple) else key.example
-            yield f"# {name} = {_inline(example)}\n"
+        if key.default is None:
+            yield f"# {name} = {_inline(key.example)}\n"
         else:
             yield tomli_w.dumps({name: key.kind.to_toml(key.default)})

@@ -16,9 +16,8 @@ from vera_supervisor.config.key_paths import (
     KeyPath,
 )
 from vera_supervisor.config.keys import Key
-from vera_supervisor.config.pools import POOL_NAME
-from vera_supervisor.config.schedules import SCHEDULE_NAME
 from vera_supervisor.config.settings import Setting
+from vera_supervisor.config.texts import POOL_NAME, SCHEDULE_NAME
 from vera_supervisor.config.toml_lines import line_of, locate
 
 #: Where the file is looked for when nobody names one; the first that exists is taken.

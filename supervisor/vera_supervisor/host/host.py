@@ -8,7 +8,9 @@ from typing import Final
 from vera_supervisor.host import allowance as allowances
 from vera_supervisor.host import groups
 from vera_supervisor.host.machine import Machine
+from vera_supervisor.host.processes import Children
 from vera_supervisor.host.usage import Sampler, Usage
+from vera_worker import process_tree
 
 #: Seconds between two looks.
 SAMPLE_INTERVAL_S: Final = 0.25
@@ -24,11 +26,12 @@ class Host:
         *,
         machine: Machine | None = None,
         affinity: Callable[[], frozenset[int]] = lambda: frozenset(os.sched_getaffinity(0)),
+        children: Children = process_tree.children,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._machine = machine or Machine()
         self._groups = groups.find(self._machine)
-        self._sampler = Sampler(self._machine, self._groups)
+        self._sampler = Sampler(self._machine, self._groups, children)
         self._affinity = affinity
         self._now = now
         self.max_cores = max_cores
@@ -36,10 +39,10 @@ class Host:
         self.usage = Usage()
         self.look()
 
-    def look(self, own: Iterable[int] = ()) -> Usage:
+    def look(self, executors: Iterable[int] = ()) -> Usage:
         """Read everything anew: limits too can change while the worker runs.
 
-        `own` are the ids of the processes that this worker consists of.
+        `executors` are the ids of our executors' processes.
         """
         self.allowance = allowances.read(
             self._machine,
@@ -48,7 +51,7 @@ class Host:
             self.max_cores,
             self.max_memory_bytes,
         )
-        self.usage = self._sampler.look(self.allowance, self._now(), own)
+        self.usage = self._sampler.look(self.allowance, self._now(), executors)
         return self.usage
 
     @property

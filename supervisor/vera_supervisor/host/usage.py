@@ -1,5 +1,6 @@
 """How much of its allowance is in use, by whomever."""
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -8,7 +9,7 @@ import msgspec
 from vera_supervisor.host.allowance import Allowance, MemoryBound
 from vera_supervisor.host.groups import Groups
 from vera_supervisor.host.machine import Machine
-from vera_supervisor.host.processes import cpu_seconds
+from vera_supervisor.host.processes import Children, cpu_seconds, tree_cpu_seconds
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * 1024
@@ -23,47 +24,47 @@ _IDLE: Final = (3, 5)
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """One look."""
 
-    #: Of the scarcest CPU time that this worker depends on, since the look before.
+    #: Use of the scarcest CPU time that this worker depends on, since the last look.
     cpu_percent: float = 0.0
-    #: The part of it that this worker uses, with the children of its executors that have ended.
+    #: The part of it that this worker uses, with all processes that its tasks have started.
     own_cpu_percent: float = 0.0
-    #: Seconds that each of its processes has used so far, by id.
-    own_cpu_s: Mapping[int, float] = {}
-    #: Of the scarcest memory; what the kernel could take back at once is not counted.
+    #: Seconds that each executor has used so far, with all that it started, by process id.
+    executors_cpu_s: Mapping[int, float] = {}
+    #: Use of the scarcest memory, without what the kernel could take back at once.
     memory_percent: float = 0.0
     #: In the group, or on the machine, that sets the limit.
     memory_used_mb: float = 0.0
-    #: Share of the time in which some process waited for CPU or memory; None where not told.
-    cpu_pressure_percent: float | None = None
+    #: Share of the time in which some process waited for memory; None where not told.
     memory_pressure_percent: float | None = None
 
 
 class Sampler:
     """Reads the counters, and compares them with those of the last time."""
 
-    def __init__(self, machine: Machine, groups: Groups) -> None:
+    def __init__(self, machine: Machine, groups: Groups, children: Children) -> None:
         self._machine = machine
+        self._children = children
         self._groups = groups
         self._at = 0.0
         self._busy: tuple[float, float] = (0.0, 0.0)
         self._used: dict[str, float] = {}
-        self._own: dict[int, float] = {}
-        self._stalls: dict[str, float] = {}
-        self._pressure_files = {name: self._pressure_file(name) for name in ("cpu", "memory")}
+        self._own_s = 0.0
+        self._stalled: float | None = None
+        self._pressure_file = self._find_pressure_file()
 
-    def look(self, allowance: Allowance, now: float, own: Iterable[int] = ()) -> Usage:
+    def look(self, allowance: Allowance, now: float, executors: Iterable[int] = ()) -> Usage:
         """Return how things stand at `now`, in seconds on the monotonic clock."""
         passed, self._at = now - self._at, now
         percent, used = self._memory(allowance)
         cpu = self._cpu(allowance, passed)
+        trees = {pid: tree_cpu_seconds(self._machine, pid, self._children) for pid in executors}
         return Usage(
             cpu_percent=round(cpu, 1),
-            own_cpu_percent=round(min(cpu, self._own_cpu(own, allowance.cores, passed)), 1),
-            own_cpu_s=self._own,
+            own_cpu_percent=round(min(cpu, self._own_cpu(trees, allowance.cores, passed)), 1),
+            executors_cpu_s=trees,
             memory_percent=round(percent, 1),
             memory_used_mb=round(used / _MIB, 1),
-            cpu_pressure_percent=self._pressure("cpu", passed),
-            memory_pressure_percent=self._pressure("memory", passed),
+            memory_pressure_percent=self._memory_pressure(passed),
         )
 
     def _cpu(self, allowance: Allowance, passed: float) -> float:
@@ -81,11 +82,14 @@ class Sampler:
         self._used = used
         return _PERCENT * min(1.0, max(shares, default=0.0))
 
-    def _own_cpu(self, own: Iterable[int], cores: float, passed: float) -> float:
-        """Return the percentage that the processes `own` have used since the look before."""
-        before, self._own = self._own, {pid: cpu_seconds(self._machine, pid) for pid in own}
-        used = sum(seconds - before.get(pid, 0.0) for pid, seconds in self._own.items())
-        return _PERCENT * max(0.0, used) / (passed * cores) if passed > 0 else 0.0
+    def _own_cpu(self, trees: Mapping[int, float], cores: float, passed: float) -> float:
+        """Return the percentage that this worker has used since the look before."""
+        pid, before = os.getpid(), self._own_s
+        # Our children are the fork servers: what executors used that are gone is in their numbers.
+        others = (pid, *(child for child in self._children(pid) if child not in trees))
+        used = sum(cpu_seconds(self._machine, each) for each in others)
+        self._own_s = used + sum(trees.values())
+        return _PERCENT * max(0.0, self._own_s - before) / (passed * cores) if passed > 0 else 0.0
 
     def _cpu_times(self, cpus: frozenset[int]) -> tuple[float, float]:
         """Return how much of their time these CPUs were busy, and how much time there was."""
@@ -123,20 +127,20 @@ class Sampler:
         used = machine.number(f"{group}/{name}") or 0
         return max(0, used - machine.fields(f"{group}/memory.stat").get(cached, 0))
 
-    def _pressure_file(self, name: str) -> str:
+    def _find_pressure_file(self) -> str:
         for group in self._groups.unified[:1]:
-            if self._machine.exists(f"{group}/{name}.pressure"):
-                return f"{group}/{name}.pressure"
-        return f"/proc/pressure/{name}"
+            if self._machine.exists(f"{group}/memory.pressure"):
+                return f"{group}/memory.pressure"
+        return "/proc/pressure/memory"
 
-    def _pressure(self, name: str, passed: float) -> float | None:
+    def _memory_pressure(self, passed: float) -> float | None:
         """Return the share of the time since the last look; the kernel's averages come too late."""
-        for line in self._machine.lines(self._pressure_files[name]):
+        for line in self._machine.lines(self._pressure_file):
             kind, *fields = line.split() or [""]
             stalled = fields[-1].removeprefix("total=") if fields else ""
             if kind == "some" and stalled.isdecimal():
                 total = int(stalled) * _MICRO
-                before, self._stalls[name] = self._stalls.get(name), total
+                before, self._stalled = self._stalled, total
                 if before is None or passed <= 0:
                     return 0.0
                 return round(_PERCENT * min(1.0, (total - before) / passed), 1)

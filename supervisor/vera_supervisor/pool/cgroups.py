@@ -1,10 +1,10 @@
 """A control group for each executor: what it starts cannot leave, and the kernel can limit it.
 
 Where the worker may make groups below its own (systemd's `Delegate=yes`, root on a host) this is
-surer and faster than to look after process trees. Elsewhere that has to do. In the unified
-hierarchy (v2) a group is killed by one write, and limits memory and processes where the controllers
-are handed down; on machines that keep those controllers in hierarchies of their own (v1), the group
-is made there as well.
+safer and faster than walking process trees, which has to do elsewhere. In the unified hierarchy
+(v2) a group is killed by one write, and it limits memory and processes if those controllers are
+handed down. On machines that keep them in hierarchies of their own (v1), the group is made there as
+well.
 """
 
 import errno
@@ -52,7 +52,7 @@ class Group:
                 (directory / "cgroup.procs").write_text(str(pid))
 
     def kill(self) -> bool:
-        """Kill all that is in it, at one moment; return whether the kernel offers that."""
+        """Kill everything in it at one moment; return whether the kernel offers that."""
         if self._unified is None:
             return False
         (self._unified / "cgroup.kill").write_text("1")
@@ -138,7 +138,7 @@ class Groups:
         return kind(limiting["memory"])
 
     def remove_stale(self) -> None:
-        """Kill and remove what supervisors that are no more have left."""
+        """Kill and remove what dead supervisors have left."""
         if self.homes.unified is not None:
             for path in _stale(self.homes.unified):
                 Group(path, {}, None).remove()

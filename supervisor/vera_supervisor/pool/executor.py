@@ -7,20 +7,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from vera_supervisor.effects import Assign
 from vera_supervisor.host.machine import Machine
-from vera_supervisor.host.processes import cpu_seconds, peak_bytes
+from vera_supervisor.host.processes import peak_bytes, tree_cpu_seconds
 from vera_supervisor.pool.growth import Growth
 from vera_supervisor.pool.launch import STACK_SIGNAL, Launched, Launcher
 from vera_supervisor.pool.link import Link
 from vera_supervisor.pool.memory import Sampled
 from vera_supervisor.pool.output import Output
+from vera_supervisor.scheduling.effects import Assign
 from vera_worker import process_tree, wire
 from vera_worker.tasks import Cause, Failure, Used
 
 log = logging.getLogger(__name__)
 
-#: While a task is near its limit, its stack is written down anew after so many seconds.
+#: While a task is near its limit, its stack is saved again after so many seconds.
 _NOTE_AGAIN_S: Final = 1.0
 #: Most that is read of a stack dump.
 _STACK_BYTES: Final = 64 * 1024
@@ -28,7 +28,7 @@ _files: Final = Machine()
 
 
 class Executor:
-    """A process, and all that connects us with it."""
+    """A process, and everything that connects us with it."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Executor:
         self._dumped = False
         #: What it had used when somebody looked: last, and last before its task.
         self._cpu_s = self._cpu_before_s = 0.0
-        #: What its task had used shortly before it was killed; None: nobody looked.
+        #: What its task had used shortly before it was killed, or when it died; None: not known.
         self.used: Used | None = None
         #: When its stack was last written down for a case that may come, on the loop's clock.
         self._noted_at: float | None = None
@@ -67,8 +67,17 @@ class Executor:
 
     def look(self) -> None:
         """Measure what its task has used, before it is killed."""
-        cpu_s = max(0.0, cpu_seconds(_files, self.pid) - self._cpu_before_s)
+        cpu_s = max(0.0, tree_cpu_seconds(_files, self.pid) - self._cpu_before_s)
         self.used = Used(round(cpu_s, 2), peak_bytes(_files, self.pid))
+
+    def note_end(self, used: Used | None) -> None:
+        """It has died, and had used so much in all: what nobody had looked at before is known now.
+
+        The peak may be that of a process which an earlier task started.
+        """
+        if self.used is None and used is not None:
+            cpu_s = max(0.0, used.cpu_seconds - self._cpu_before_s)
+            self.used = Used(round(cpu_s, 2), used.peak_bytes)
 
     def begin(self, assign: Assign) -> None:
         """It is about to get a task."""

@@ -1,8 +1,8 @@
 """A fork server for each generation of task code, and the processes that it forks.
 
-multiprocessing has one fork server in a process, for ever with the modules that it imported first.
-Ours are further objects of its class: each has a pipe of its own by which it learns of our end, so
-each kills its executors then, and each can go while the others stay (docs/decisions/0001 and 0006).
+multiprocessing has one fork server per process, which keeps the modules that it imported first for
+ever. Ours are further objects of its class. Each has its own pipe by which it learns of our end, so
+each kills its executors then, and can leave while the others stay (docs/decisions/0001 and 0006).
 """
 
 import errno
@@ -80,7 +80,7 @@ class ForkServer(forkserver.ForkServer):
             process_tree.kill_tree(pid)
 
     def stop(self) -> None:
-        """End the server and all that it forked, even if it hangs; it is not started again."""
+        """End the server and everything it forked, even if it hangs; it is not started again."""
         with _starting:
             self._stopped = True
             pid = self.pid
@@ -153,8 +153,8 @@ def end_tracker() -> None:
     _tracker()._stop()  # noqa: SLF001
 
 
-def bury_strangers() -> None:
-    """Reap what has ended of what fell to us: to process 1 of a container all orphans do."""
+def reap_orphans() -> None:
+    """Reap orphans that have ended: in a container they all become children of process 1."""
     with _starting:
         for pid in set(process_tree.children(os.getpid())) - own_helpers():
             with suppress(ChildProcessError):

@@ -1,7 +1,7 @@
-"""Whether an executor has grown: more memory than it held after its first task, by too much.
+"""Whether an executor holds too much more memory than after its first task.
 
-What its first task loads for good, such as a library, is none of that. It is looked at when it has
-no task, so that what a task needs for itself does not count; and not after every short one.
+What the first task loads for good, such as a library, does not count. Memory is measured between
+tasks, so that what a task needs for itself does not count either, but not after every short one.
 """
 
 import logging

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from vera_executor import fork_server, main
+from vera_executor import fork_server, main, obituary
 from vera_executor.main import STACK_SIGNAL, Settings
 from vera_supervisor.pool import scratch
 from vera_supervisor.pool.cgroups import Group, Groups
@@ -27,6 +27,7 @@ from vera_supervisor.pool.memory import MemoryControl, Sampled
 from vera_supervisor.pool.outfits import Outfit
 from vera_worker import process_tree
 from vera_worker.errors import ModuleLoadError
+from vera_worker.tasks import Used
 
 __all__ = ["STACK_SIGNAL", "Launched", "Launcher", "Settings"]
 
@@ -145,6 +146,10 @@ class Launcher:
         if self._sandboxes is not None:
             scratch.remove(os.path.join(self._sandboxes, str(dead)))
 
+    def obituary(self, dead: int) -> Used | None:
+        """Return what an executor that ended badly had used in its life; None: nobody knows."""
+        return None if self._sandboxes is None else obituary.read(self._sandboxes, dead)
+
     def _sweep_orphans(self, dead: int) -> None:
         home = self._homes.pop(dead)
         with home.lock:
@@ -195,19 +200,17 @@ class Launcher:
             if self._closed:
                 raise OSError(errno.ESHUTDOWN, "the pool is closed")
             if key not in self._servers:
-                progress = os.devnull
+                variables = {
+                    **outfit.environment,
+                    fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
+                    fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
+                }
                 if self._sandboxes is not None:
                     progress = os.path.join(self._sandboxes, f"importing-{len(self._servers)}")
                     self._progress.append(progress)
-                self._servers[key] = ForkServer(
-                    fork_server.__name__,
-                    {
-                        **outfit.environment,
-                        fork_server.PRELOAD_VARIABLE: ",".join(self._settings.modules),
-                        fork_server.PATH_VARIABLE: os.pathsep.join(import_path()),
-                        fork_server.PROGRESS_VARIABLE: progress,
-                    },
-                )
+                    variables[fork_server.PROGRESS_VARIABLE] = progress
+                    variables[fork_server.OBITUARIES_VARIABLE] = self._sandboxes
+                self._servers[key] = ForkServer(fork_server.__name__, variables)
             return self._servers[key]
 
     def _group_of(self, pid: int) -> Group | None:
@@ -256,7 +259,7 @@ def _scratch() -> scratch.Scratch | None:
 
 
 class _Sent:
-    """A descriptor as an argument of a child process."""
+    """A descriptor that is passed to a child process as an argument."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

@@ -1,7 +1,7 @@
 """How an executor is held to the memory that its task may use with all its processes.
 
-The kernel does it where the executor has a control group: nobody gets beyond the limit. Elsewhere
-its process tree is looked at again and again, and may get beyond it for as long as that takes.
+Where the executor has a control group, the kernel does it, and nothing exceeds the limit. Elsewhere
+the process tree is measured again and again, and may exceed the limit between two looks.
 """
 
 import errno
@@ -16,11 +16,11 @@ from vera_worker import process_tree
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _KIB: Final = 1024
-#: From this part of its limit on, a task is about to exceed it: its stack is of interest.
+#: From this part of its limit on, a task may be about to exceed it: its stack is of interest.
 _NEAR: Final = 7 / 8
 #: Below this part it is not any more.
 _FAR: Final = 3 / 4
-#: Bytes beyond its limit with which a stopped process goes on until it is killed.
+#: Bytes beyond the limit that let a stopped process write its stack before it is killed.
 _TO_WRITE_STACK: Final = 8 * 2**20
 _files: Final = Machine()
 

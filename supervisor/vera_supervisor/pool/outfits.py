@@ -10,7 +10,7 @@ class Outfit(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Variables of their environment.
     environment: Mapping[str, str] = {}
-    #: The variable by which each is told its own GPU, and the GPUs by seat; none: it is not set.
+    #: The variable that tells each executor its GPU, and the GPUs by seat; none: it is not set.
     gpu_variable: str = ""
     gpus: tuple[int, ...] = ()
     #: The function that each calls before it takes tasks.

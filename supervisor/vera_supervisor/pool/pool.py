@@ -10,17 +10,6 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
-from vera_supervisor.certificates import with_use
-from vera_supervisor.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
-from vera_supervisor.events import (
-    AttemptEnded,
-    AttemptReported,
-    Event,
-    ExecutorAnswered,
-    ExecutorLost,
-    ExecutorReady,
-    MemoryExceeded,
-)
 from vera_supervisor.host.machine import Machine
 from vera_supervisor.host.processes import cpu_seconds
 from vera_supervisor.pool.executor import Executor
@@ -29,6 +18,18 @@ from vera_supervisor.pool.fork_servers import end_tracker
 from vera_supervisor.pool.generations import Generation, Generations
 from vera_supervisor.pool.launch import Launcher
 from vera_supervisor.pool.trial import Candidate
+from vera_supervisor.scheduling.certificates import with_use
+from vera_supervisor.scheduling.effects import Assign, Check, DumpStack, Kill, Launch, Retire, Stop
+from vera_supervisor.scheduling.events import (
+    AttemptEnded,
+    AttemptReported,
+    Event,
+    ExecutorAnswered,
+    ExecutorLost,
+    ExecutorReady,
+    MemoryExceeded,
+)
+from vera_supervisor.scheduling.slot import VANISH_S
 from vera_worker import process_tree, wire
 from vera_worker.errors import ModuleLoadError, WarmUpFailed
 from vera_worker.fault_points import ANSWER_RECEIVED, TASK_SENT, reach
@@ -36,6 +37,8 @@ from vera_worker.tasks import Cause, Failure, Progress
 
 log = logging.getLogger(__name__)
 
+#: What is known of a killed executor that is still there is told after this, in time.
+_LAST_WORD_S: Final = VANISH_S * 2 / 3
 #: An executor that closed its link but lives is killed after this.
 _UNLINKED_S: Final = 0.2
 #: Executors of a pool that are forked at once: a start may hang for long, and takes a thread of
@@ -81,6 +84,7 @@ class Pool:
         self._doomed: set[int] = set()
         #: Whether the memory of tasks is being looked at.
         self._watching = False
+        self._closing = False
         self._jobs: set[asyncio.Task[None]] = set()
         self._generations = Generations(lambda launcher: self._do(_in_thread(launcher.close)))
 
@@ -158,6 +162,19 @@ class Pool:
         elif executor.running:
             executor.look()
             self._do(_in_thread(executor.launcher.kill, executor.pid))
+            loop = asyncio.get_running_loop()
+            loop.call_later(_LAST_WORD_S, self._say_what_is_known, slot_id, executor)
+
+    def _say_what_is_known(self, slot_id: int, executor: Executor) -> None:
+        """If the process is still there, with a large tree or for ever, do not wait for its end.
+
+        The scheduler is about to give it up, and knows nothing of what happened there.
+        """
+        if executor.running:
+            message, killed = "the executor was killed but does not vanish", signal.SIGKILL.name
+            output, stack = executor.output.peek(), executor.stack()
+            lost = ExecutorLost(slot_id, message, None, killed, output, stack, None, executor.used)
+            self._post(lost)
 
     def output(self, slot_id: int) -> bytes:
         """Return what the task running in a slot has printed so far."""
@@ -166,6 +183,7 @@ class Pool:
 
     async def close(self) -> None:
         """Kill all executors, wait until they are gone, and end the fork servers."""
+        self._closing = True
         for generation in self._generations:
             self._do(_in_thread(generation.launcher.close))
         while self._jobs:
@@ -195,7 +213,8 @@ class Pool:
                 launcher.start, outfit, effect.seat, limiter=room
             )
         except (OSError, ModuleLoadError) as error:
-            log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
+            if not self._closing:  # else it was we who kept it from starting
+                log.error("an executor could not be started: %s", error)  # noqa: TRY400 - no bug of ours
             self._doomed.discard(slot_id)
             self._post(ExecutorLost(slot_id, f"its executor could not be started: {error}"))
             return
@@ -242,6 +261,7 @@ class Pool:
     async def _bury(self, slot_id: int, executor: Executor, status: int | None) -> None:
         excess_bytes = executor.memory.killed() if executor.limited is not None else None
         await anyio.to_thread.run_sync(executor.launcher.sweep, executor.pid)
+        executor.note_end(executor.launcher.obituary(executor.pid))
         del self._executors[slot_id]
         self._doomed.discard(slot_id)
         output = executor.output.take()
@@ -326,16 +346,7 @@ class Pool:
             case wire.Pong():
                 self._post(ExecutorAnswered(slot_id, executor.growth.at_rest(_now())))
             case wire.Ready():
-                executor.note_cpu(cpu_seconds(Machine(), executor.pid))
-                executor.output.take()  # what the modules printed while they were loaded
-                took_s = _now() - executor.begun
-                self._on_start(launch.pool, took_s)
-                log.debug(
-                    "executor %d of the pool %s is ready after %.0f ms",
-                    executor.pid,
-                    launch.pool,
-                    took_s * _MS,
-                )
+                self._ready(launch, executor)
                 generation.compare(message.functions)
                 self._post(ExecutorReady(slot_id))
             case wire.LoadFailed():
@@ -346,6 +357,18 @@ class Pool:
                 failed = WarmUpFailed(message.function, message.reason, message.traceback)
                 executor.broken = str(failed)
                 log.error("an executor of the pool %s is not ready: %s", launch.pool, failed)
+
+    def _ready(self, launch: Launch, executor: Executor) -> None:
+        executor.note_cpu(cpu_seconds(Machine(), executor.pid))
+        executor.output.take()  # what the modules printed while they were loaded
+        took_s = _now() - executor.begun
+        self._on_start(launch.pool, took_s)
+        log.debug(
+            "executor %d of the pool %s is ready after %.0f ms",
+            executor.pid,
+            launch.pool,
+            took_s * _MS,
+        )
 
 
 def _failure(message: wire.Raised, stack: str | None, memory_bytes: int | None = None) -> Failure:

@@ -1,7 +1,7 @@
 """A directory for what is of use while a worker lives, such as the files of sandboxed attempts.
 
-It is locked by its worker. The kernel lets go of the lock whatever ends that, SIGKILL as well; who
-makes the next directory removes those that nobody holds.
+Its worker holds a lock on it, which the kernel releases however the worker ends, even by SIGKILL.
+Whoever makes the next directory removes those that nobody holds.
 """
 
 import fcntl
@@ -38,7 +38,7 @@ class Scratch:
 
 
 def remove_stale() -> None:
-    """Remove what workers of this user have left that were killed."""
+    """Remove what killed workers of this user have left."""
     with suppress(OSError):
         for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
             with suppress(OSError):  # held, or another's, or just removed

@@ -1,4 +1,4 @@
-"""Trying out a generation of task code: one executor of it has to load it, and to answer.
+"""Trying out new task code: one executor has to load it, and to answer.
 
 That executor gets no task and no slot, so for a moment there is one more than there may be.
 """
@@ -26,11 +26,17 @@ _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 
 
 class UnfitCode(VeraError):
-    """An executor with that code is not fit for tasks, and no single module is known to be why."""
+    """An executor with that code is not fit for tasks, and no single module is known to blame."""
+
+
+class CodeIsLate(ModuleLoadError):
+    """A task module is not loaded in time, which may be the module's fault or the machine's."""
 
 
 #: Why code does not pass.
 UNFIT: Final = (ModuleLoadError, WarmUpFailed, UnfitCode)
+#: Such of these as may be otherwise on a machine that is less busy.
+UNFIT_NOW: Final = (CodeIsLate, UnfitCode)
 
 
 class Candidate(NamedTuple):
@@ -46,7 +52,7 @@ class Candidate(NamedTuple):
 async def on_trial(
     settings: Settings, groups: Groups | None, outfits: Mapping[str, Outfit], within_s: float
 ) -> AsyncIterator[Candidate]:
-    """Load the task modules anew, and end all that was started for it if an error comes.
+    """Load the task modules anew; if anything fails, end what was started for it.
 
     They have to be loaded within `within_s` seconds, in the environment of each pool; no pool is
     warmed up for that. Raises UNFIT.
@@ -98,7 +104,7 @@ async def _started(launcher: Launcher, outfit: Outfit, deadline: float, late: st
     if not start.done():
         module = launcher.importing() or ", ".join(launcher.modules)
         await _break_off(launcher, start)
-        raise ModuleLoadError(module, late)
+        raise CodeIsLate(module, late)
     try:
         return start.result()
     except OSError as error:
@@ -124,7 +130,7 @@ async def _examine(executor: Executor, deadline: float, late: str) -> tuple[Func
         async with asyncio.timeout_at(deadline):
             message = await heard.get()
     except TimeoutError:
-        raise ModuleLoadError(modules, late) from None
+        raise CodeIsLate(modules, late) from None
     if isinstance(message, wire.LoadFailed):
         raise ModuleLoadError(message.module, message.reason, message.traceback)
     if isinstance(message, wire.WarmUpFailed):

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from copy import copy
 from itertools import islice
 
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import Added, Done, Page, Query, over, same_end
 from vera_worker.lifecycle import RUNNING, Status
 from vera_worker.tasks import Record

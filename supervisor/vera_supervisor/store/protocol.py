@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_worker.errors import VeraError
 from vera_worker.lifecycle import Status
 from vera_worker.tasks import Record
@@ -20,8 +20,8 @@ class StoreUnavailable(VeraError):
     """The store cannot be opened, or cannot be read just now; one sentence says why."""
 
 
-class DiskFails(StoreUnavailable):
-    """The disk is full, or fails: it may be well again in a moment, with nothing else mended."""
+class UnavailableNow(StoreUnavailable):
+    """It may be well again in a moment: the disk is full or fails, or others read the file."""
 
 
 class StoreFault(msgspec.Struct, frozen=True):
@@ -94,7 +94,10 @@ class Store(Protocol):
         """Forget the ended tasks that match; return how many. Limit and cursor do not matter."""
 
     async def prune(self, now: float) -> int:
-        """Forget ended tasks that are too old or too many; return how many."""
+        """Forget ended tasks that are too old or too many; return how many.
+
+        Raises StoreUnavailable, as all that reads does.
+        """
 
     async def open(self) -> None:
         """Make ready; raise StoreUnavailable when that cannot be."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from vera_supervisor.api import guard
+from vera_supervisor.api.openapi import examples
 from vera_supervisor.api.openapi.glossary import MEANINGS
 from vera_supervisor.api.openapi.operations import SECTIONS
 from vera_supervisor.api.openapi.parts import Answer, Body, Operation, Parameter
@@ -131,6 +132,8 @@ def _answer(status: int, answer: Answer) -> dict[str, Any]:
         described["content"] = {
             media_type: {"schema": shape} for media_type, shape in content.items()
         }
+        if answer.example is not None:
+            next(iter(described["content"].values()))["example"] = answer.example
     return described
 
 
@@ -139,6 +142,8 @@ def _problem(status: int) -> dict[str, Any]:
         "description": f"{KINDS[status][1]}.",
         "content": {MEDIA_TYPE: {"schema": ProblemOut}},
     }
+    if status == examples.PROBLEM["status"]:
+        described["content"][MEDIA_TYPE]["example"] = examples.PROBLEM
     if status in _HEADERS:
         described["headers"] = {
             name: {"description": says, "schema": {"type": "string"}}

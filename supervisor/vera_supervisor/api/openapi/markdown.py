@@ -59,19 +59,28 @@ def _route(route: Route) -> Iterator[str]:
     if route.body:
         yield ""
         yield "Body: " + "; ".join(f"`{media}` {kind}" for media, kind in route.body.items())
-        yield ""
-        yield "```json"
-        yield route.example
-        yield "```"
+        yield from _block(route.example)
     yield ""
     answers = (
         (answer.status, answer.says, "; ".join(dict.fromkeys(answer.kinds.values())))
         for answer in route.answers
     )
     yield from _table(("answer", "", ""), answers)
+    for answer in route.answers:
+        if answer.example:
+            yield ""
+            yield f"For example, {answer.status}:"
+            yield from _block(answer.example)
     if route.problems:
         yield ""
         yield f"Problems: {', '.join(route.problems)}."
+
+
+def _block(example: str) -> Iterator[str]:
+    yield ""
+    yield "```json" if example[0] in "{[" else "```text"
+    yield example
+    yield "```"
 
 
 def _rows(rows: Iterable[Row]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from vera_supervisor.api import answers
+from vera_supervisor.api.openapi import examples
 from vera_supervisor.api.openapi.parts import (
     ANY_OBJECT,
     ANY_TEXT,
@@ -41,21 +42,20 @@ _BODY: Final = (408, 413, 415, 422)
 _SUBMISSION: Final = (409, *_BODY, 429)
 _TASK: Final = (404, 410)
 
-_CALL: Final = {"function": "process_data", "args": [1, 2, 3], "kwargs": {"mode": "fast"}}
-_SUBMITTED: Final = {"payload": _CALL, "priority": "high"}
 _RECORD_OR_ACCEPTED: Final = {"anyOf": [RecordOut, Accepted]}
+_OWN: Final = "A task that another token submitted needs the scope `admin`."
 _WAIT: Final = seconds(
     "wait",
-    "Hold the answer until the task has ended, at most so many seconds; more than "
-    "`server.max_wait` is that.",
+    "Hold the answer until the task has ended, for at most so many seconds; capped at "
+    "`server.max_wait`.",
 )
 _LAST_EVENT_ID: Final = Parameter(
     "Last-Event-ID",
-    "The id of the last event that was seen: the stream goes on behind it.",
+    "The id of the last event that was seen: the stream resumes after it.",
     {"type": "string"},
     "header",
 )
-_STREAM: Final = "Server-sent events; docs/streams.md has their order, and what `reset` says."
+_STREAM: Final = "Server-sent events; docs/streams.md explains their order, and `reset`."
 
 #: Of one event of a stream.
 _EVENT: Final = {
@@ -95,12 +95,14 @@ _TASKS: Final = Section(
                 202: as_json(
                     _RECORD_OR_ACCEPTED,
                     "Accepted, and durable. With `wait`: the record of the task, not ended yet.",
+                    examples.ACCEPTED,
                     located=True,
                 ),
                 200: as_json(
                     {"anyOf": [RecordOut, Accepted, RehearsedTask]},
                     "Accepted before: same `task_id`, same body. With `wait`: the record of the "
                     "ended task. With `dry_run`: what would become of it.",
+                    examples.RECORD,
                     located=True,
                 ),
             },
@@ -109,35 +111,41 @@ _TASKS: Final = Section(
                 _WAIT,
                 flag("dry_run", "Only tell what would become of it; nothing is stored or queued."),
             ),
-            json_body(Submission, "The task.", _SUBMITTED),
+            json_body(Submission, "The task.", examples.SUBMISSION),
             "Sent again with the same `task_id` and the same body, it is the same task: after a "
             "lost answer, send it once more.",
         ),
         ("GET", "/task/{task_id}"): Operation(
             "look",
             "Look at a task",
-            {200: as_json(RecordOut, "The record of the task.")},
+            {200: as_json(RecordOut, "The record of the task.", examples.RECORD)},
             (*_TASK, 422),
             (_WAIT,),
         ),
         ("DELETE", "/task/{task_id}"): Operation(
             "cancel",
             "Cancel a task, queued or running",
-            {200: as_json(RecordOut, "The record of the cancelled task.")},
+            {
+                200: as_json(
+                    RecordOut, "The record of the cancelled task.", examples.CANCELLED_RECORD
+                )
+            },
             (*_TASK, 409),
+            description=_OWN,
         ),
         ("POST", "/task/{task_id}/retry"): Operation(
             "retry",
             "Run an ended task again, as a new one",
-            {202: as_json(Accepted, "The new task is accepted.", located=True)},
+            {202: as_json(Accepted, "The new task is accepted.", examples.ACCEPTED, located=True)},
             (*_TASK, 409, 422, 429),
+            description=_OWN,
         ),
         ("GET", "/task/{task_id}/output"): Operation(
             "output",
             "Read what the last attempt printed",
-            {200: Answer("Captured stdout and stderr.", {TEXT: ANY_TEXT})},
+            {200: Answer("Captured stdout and stderr.", {TEXT: ANY_TEXT}, examples.OUTPUT)},
             (*_TASK, 422),
-            (flag("follow", "Go on with what it prints until the task has ended."),),
+            (flag("follow", "Keep sending what it prints until the task has ended."),),
         ),
     },
 )
@@ -154,6 +162,7 @@ _MANY: Final = Section(
                     "One answer per task, in order: as to a single submission, with its status "
                     "as `code`, or a problem with its `line`.",
                     lines({"type": "array", "items": _ONE_OF_MANY}),
+                    examples.ONE_OF_MANY,
                 )
             },
             _BODY,
@@ -161,30 +170,30 @@ _MANY: Final = Section(
                 seconds("wait", "Answer each task with its record, at most so many seconds later."),
                 text(
                     "on_full",
-                    "What a full queue does: slow the reading down, or have the rest refused.",
+                    "What a full queue does: slow the reading down, or refuse the rest.",
                     enum=["wait", "reject"],
                     default="wait",
                 ),
             ),
             Body(
-                "A JSON array of submissions, or lines of NDJSON without end.",
+                "A JSON array of submissions, or any number of lines of NDJSON.",
                 lines({"type": "array", "items": Submission}),
-                [_SUBMITTED],
+                [examples.SUBMISSION],
             ),
             "Answers stream out while lines stream in. See docs/streams.md.",
         ),
         ("GET", "/tasks"): Operation(
             "list",
             "List tasks, newest first",
-            {200: as_json(answers.PageOut, "A page of tasks.")},
+            {200: as_json(answers.PageOut, "A page of tasks.", examples.PAGE)},
             (422,),
             (
-                text("status", "Only tasks that stand so.", enum=list(Status)),
+                text("status", "Only tasks with this status.", enum=list(Status)),
                 text("function", "Only tasks of that function."),
                 text("tag", "Only tasks with that tag."),
                 Parameter(
                     "limit",
-                    "Tasks at most; more than 1000 is 1000.",
+                    "At most so many tasks; capped at 1000.",
                     {"type": "number", "minimum": 1, "default": 100},
                 ),
                 text("cursor", "Where the page before ended.", pattern="^[0-9]{1,18}$"),
@@ -193,14 +202,18 @@ _MANY: Final = Section(
         ("POST", "/tasks/cancel"): Operation(
             "cancelMany",
             "Cancel the queued and running tasks that match",
-            {200: as_json(answers.Cancelled, "How many were cancelled.")},
+            {
+                200: as_json(
+                    answers.Cancelled, "How many were cancelled.", {"cancelled": 12, "stopping": 1}
+                )
+            },
             _BODY,
             body=json_body(Filter, "Which tasks.", {"tag": "night"}),
         ),
         ("POST", "/tasks/purge"): Operation(
             "purge",
             "Forget the ended tasks that match",
-            {200: as_json(answers.Purged, "How many were forgotten.")},
+            {200: as_json(answers.Purged, "How many were forgotten.", {"purged": 157})},
             _BODY,
             body=json_body(Filter, "Which tasks.", {"status": "failed"}),
         ),
@@ -214,7 +227,7 @@ _WATCHING: Final = Section(
         ("GET", "/events"): Operation(
             "allEvents",
             "Watch all tasks",
-            {200: Answer("Events, without end.", {EVENTS: _EVENT})},
+            {200: Answer("Events, without end.", {EVENTS: _EVENT}, examples.EVENT)},
             parameters=(_LAST_EVENT_ID,),
             description=_STREAM,
         ),
@@ -222,7 +235,9 @@ _WATCHING: Final = Section(
             "events",
             "Watch one task",
             {
-                200: Answer("Its record, and events up to its end.", {EVENTS: _EVENT}),
+                200: Answer(
+                    "Its record, and events up to its end.", {EVENTS: _EVENT}, examples.EVENT
+                ),
                 204: Answer("It has ended, and `Last-Event-ID` is its end.", {}),
             },
             _TASK,
@@ -234,65 +249,81 @@ _WATCHING: Final = Section(
 
 _WORKER: Final = Section(
     "The worker",
-    "How it is, what it counts, what it can do.",
+    "Its health, its metrics, its functions.",
     {
         ("GET", "/health"): Operation(
             "health",
             "How the worker stands",
             {
-                200: as_json(answers.HealthOut, "`healthy` or `degraded`; `reasons` say why."),
-                503: as_json(answers.HealthOut, "`draining` or `unhealthy`."),
+                200: as_json(
+                    answers.HealthOut,
+                    "`healthy` or `degraded`; `reasons` say why.",
+                    examples.HEALTH,
+                ),
+                503: as_json(
+                    answers.HealthOut, "`draining` or `unhealthy`.", examples.DRAINING_HEALTH
+                ),
             },
         ),
         ("GET", "/health/live"): Operation(
             "live",
-            "Whether its process turns over",
-            {200: as_json(answers.Live, "It does.")},
+            "Whether its process responds",
+            {200: as_json(answers.Live, "It does.", {"status": "live"})},
         ),
         ("GET", "/health/ready"): Operation(
             "ready",
-            "Whether a task sent now would start",
+            "Whether a task sent now would start, if need be after those of the queue",
             {
-                200: as_json(answers.Ready, "It would."),
-                503: as_json(answers.Ready, "It would not; `reasons` say why."),
+                200: as_json(answers.Ready, "It would.", examples.READY),
+                503: as_json(answers.Ready, "It would not; `reasons` say why.", examples.NOT_READY),
             },
         ),
         ("GET", "/metrics"): Operation(
             "metrics",
             "What was counted since the start",
-            {200: as_json(answers.MetricsOut, "Counts and measures.")},
+            {200: as_json(answers.MetricsOut, "Counts and measures.", examples.METRICS)},
         ),
         ("GET", "/metrics/prometheus"): Operation(
             "prometheus",
             "The same and more, for Prometheus",
-            {200: Answer("Prometheus' text format.", {TEXT: ANY_TEXT})},
+            {200: Answer("Prometheus' text format.", {TEXT: ANY_TEXT}, examples.PROMETHEUS)},
         ),
         ("GET", "/functions"): Operation(
             "functions",
             "What can be called",
-            {200: as_json(answers.Functions, "Functions with signature, doc and limits.")},
+            {
+                200: as_json(
+                    answers.Functions,
+                    "Functions with signature, doc and limits.",
+                    examples.FUNCTIONS,
+                )
+            },
         ),
     },
 )
 
 _RULING: Final = Section(
-    "Ruling the worker",
+    "Administration",
     "Each of these leaves a line in the audit log.",
     {
         ("POST", "/admin/drain"): Operation(
             "drain",
-            "Let running tasks end, take and start no others",
-            {200: as_json(answers.Draining, "It drains.")},
+            "Let running tasks end; accept and start no others",
+            {
+                200: as_json(
+                    answers.Draining, "It drains.", {"active_tasks": 3, "status": "draining"}
+                )
+            },
         ),
         ("POST", "/admin/resume"): Operation(
             "resume",
-            "Take and start tasks again",
-            {200: as_json(answers.Resumed, "It takes tasks again.")},
+            "Accept and start tasks again",
+            {200: as_json(answers.Resumed, "It accepts tasks again.", {"status": "healthy"})},
         ),
         ("POST", "/admin/reload"): Operation(
             "reload",
-            "Read the configuration again: all of it takes effect, or nothing",
-            {200: as_json(answers.Reloaded, "What has changed.")},
+            "Read configuration and code again: all of it takes effect, or nothing",
+            {200: as_json(answers.Reloaded, "What has changed.", examples.RELOADED)},
             (409, 422),
         ),
         ("GET", "/admin/config"): Operation(
@@ -302,6 +333,7 @@ _RULING: Final = Section(
                 200: as_json(
                     {"type": "object", "additionalProperties": answers.Setting},
                     "Every key by its dotted name; secrets are masked.",
+                    examples.CONFIG,
                 )
             },
         ),
@@ -315,14 +347,23 @@ _ORCHESTRATOR: Final = Section(
         ("GET", "/capabilities"): Operation(
             "capabilities",
             "What this worker can do",
-            {200: as_json(answers.Capabilities, "Its capabilities.")},
+            {200: as_json(answers.Capabilities, "Its capabilities.", examples.CAPABILITIES)},
         ),
         ("POST", "/execute"): Operation(
             "execute",
             "Run a task and wait for its end",
-            {200: as_json(answers.Outcome, "What became of it; a failure too is 200.")},
+            {
+                200: as_json(
+                    answers.Outcome,
+                    "What became of it; 200 for a failed task, too.",
+                    examples.OUTCOME,
+                )
+            },
             _SUBMISSION,
-            body=json_body(Execution, "The task.", {"payload": _CALL, "timeout": 60}),
+            body=json_body(Execution, "The task.", examples.EXECUTION),
+            description="Sent again with the same `id` and the same body, it is the same task: "
+            "waited for while it runs, its result once it has completed. One that has failed or "
+            "was cancelled is run again, as a new task, unless its function is not idempotent.",
         ),
     },
 )

@@ -85,7 +85,8 @@ def _route(route: Route, link: "_Links") -> Iterator[str]:
     yield "<table>"
     for answer in route.answers:
         kinds = "; ".join(dict.fromkeys(map(link, answer.kinds.values())))
-        yield f'<tr><td>{answer.status}<td>{_text(answer.says)}<td class="kind">{kinds}'
+        example = f"<pre>{escape(answer.example)}</pre>" if answer.example else ""
+        yield f'<tr><td>{answer.status}<td>{_text(answer.says)}{example}<td class="kind">{kinds}'
     needs = f"Needs a token for <code>{route.scope}</code>." if route.scope else "Needs no token."
     problems = f"Problems: {', '.join(route.problems)}." if route.problems else ""
     yield f'</table><p class="quiet">{needs} {problems}</p></section>'

@@ -41,6 +41,8 @@ class Answer(NamedTuple):
 
     says: str
     content: dict[str, Shape]
+    #: One such answer; None: there is nothing in it.
+    example: Any = None
     #: Whether a Location header names the task.
     located: bool = False
 
@@ -81,9 +83,9 @@ def text(name: str, says: str, **rules: Any) -> Parameter:
     return Parameter(name, says, {"type": "string"} | rules)
 
 
-def as_json(shape: Shape, says: str, *, located: bool = False) -> Answer:
+def as_json(shape: Shape, says: str, example: Any, *, located: bool = False) -> Answer:
     """Return an answer of JSON."""
-    return Answer(says, {JSON: shape}, located)
+    return Answer(says, {JSON: shape}, example, located)
 
 
 def json_body(shape: Shape, says: str, example: Any) -> Body:

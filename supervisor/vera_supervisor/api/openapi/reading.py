@@ -30,6 +30,8 @@ class Answer(NamedTuple):
     status: str
     says: str
     kinds: Mapping[str, str]
+    #: Empty where there is none.
+    example: str
 
 
 class Route(NamedTuple):
@@ -142,9 +144,10 @@ def _route(method: str, path: str, operation: Mapping[str, Any], usual: Sequence
         if "$ref" in response:
             refused += [status] if status not in usual else []
         else:
-            answers.append(Answer(status, response["description"], _kinds(response)))
+            answers.append(
+                Answer(status, response["description"], _kinds(response), _example(response))
+            )
     body = operation.get("requestBody", {})
-    examples = [content["example"] for content in _contents(body) if "example" in content]
     return Route(
         anchor=operation["operationId"],
         method=method,
@@ -162,14 +165,18 @@ def _route(method: str, path: str, operation: Mapping[str, Any], usual: Sequence
             for parameter in operation.get("parameters", ())
         ],
         body=_kinds(body),
-        example=json.dumps(examples[0]) if examples else "",
+        example=_example(body),
         answers=answers,
         problems=refused,
     )
 
 
-def _contents(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(part.get("content", {}).values())
+def _example(part: Mapping[str, Any]) -> str:
+    for content in part.get("content", {}).values():
+        if "example" in content:
+            example = content["example"]
+            return example.strip() if isinstance(example, str) else json.dumps(example)
+    return ""
 
 
 def _kinds(part: Mapping[str, Any]) -> dict[str, str]:

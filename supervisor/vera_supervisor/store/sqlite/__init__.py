@@ -1,1 +1,1 @@
-"""The durable store: one SQLite file, one thread that writes, one commit for all that waits."""
+"""The durable store: one SQLite file, one thread that writes, one commit for all waiting writes."""

@@ -1,7 +1,7 @@
-"""What many writes come to: at most one row a task, and an answer for each write.
+"""Many writes as one commit: at most one row per task, and an answer for each write.
 
-Nothing here touches the database; what has ended, or was never there, is looked up by a function
-that the writer gives. Until a commit succeeds nothing that is kept in memory changes.
+Nothing here touches the database: tasks that have ended, or were never there, are looked up by a
+function of the writer's. Until the commit succeeds, nothing that is kept in memory changes.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import StoreFault, over, same_end
 from vera_supervisor.store.sqlite.rows import (
     LARGE_BYTES,

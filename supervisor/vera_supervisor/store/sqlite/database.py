@@ -13,6 +13,9 @@ from vera_supervisor.store.sqlite.migrations import APPLICATION_ID
 from vera_supervisor.store.sqlite.rows import (
     CHANGING,
     COLUMNS,
+    LARGE,
+    NUMBER,
+    SIZE,
     Damaged,
     Row,
     part_checksum,
@@ -152,7 +155,7 @@ class Database:
             (before, SEARCHED_AT_ONCE, *values, limit),
         ).fetchall()
         if len(rows) == limit:
-            return Found(rows, rows[-1][0])
+            return Found(rows, rows[-1][NUMBER])
         ((seen, least),) = self.connection.execute(
             "select count(*), min(number) from"
             " (select number from tasks where number < ? order by number desc limit ?)",
@@ -164,21 +167,21 @@ class Database:
         """Return the record of a row with its large parts; raise Damaged."""
         verify(row)
         parts: dict[int, bytes] = {}
-        if row[9]:
+        if row[LARGE]:
             found = self.connection.execute(
-                "select part, bytes, checksum from large where number = ?", (row[0],)
+                "select part, bytes, checksum from large where number = ?", (row[NUMBER],)
             )
             for part, content, checksum in found:
-                if part_checksum(row[0], part, content) != checksum:
-                    raise Damaged(f"a part of task number {row[0]} is not as it was written")
+                if part_checksum(row[NUMBER], part, content) != checksum:
+                    raise Damaged(f"a part of task number {row[NUMBER]} is not as it was written")
                 parts[part] = content
         return record_of(row, parts)
 
     def ended_matching(self, query: Query, before: int) -> tuple[str, int, int, int | None]:
         """Return ended tasks that match as to be forgotten, and the number to go on from."""
         found = self.search(query, before, SEARCHED_AT_ONCE, ended=True)
-        numbers = [row[0] for row in found.rows]
-        return _json(numbers), len(numbers), sum(row[8] for row in found.rows), found.before
+        numbers = [row[NUMBER] for row in found.rows]
+        return _json(numbers), len(numbers), sum(row[SIZE] for row in found.rows), found.before
 
     # What is to be forgotten: the numbers as a JSON array, how many, and their bytes.
 

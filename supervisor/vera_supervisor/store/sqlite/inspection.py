@@ -1,16 +1,20 @@
-"""What is looked at before a worker relies on a database: all of it."""
+"""Inspecting a database, all of it, before a worker relies on it."""
 
 import sqlite3
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from vera_supervisor.store.protocol import DiskFails, StoreUnavailable
+from vera_supervisor.store.protocol import StoreUnavailable, UnavailableNow
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.migrations import migrate, schema, schema_of
 from vera_supervisor.store.sqlite.rows import (
     COLUMNS,
+    COMPLETED_AT,
+    LARGE,
+    NUMBER,
+    SIZE,
+    TASK_ID,
     Damaged,
     Entry,
     entry_of,
@@ -18,11 +22,6 @@ from vera_supervisor.store.sqlite.rows import (
     task_of,
     verify,
 )
-
-_STATUS: Final = COLUMNS.index("status")
-_COMPLETED_AT: Final = COLUMNS.index("completed_at")
-_SIZE: Final = COLUMNS.index("size")
-_LARGE: Final = COLUMNS.index("large")
 
 
 class Stock(msgspec.Struct):
@@ -54,10 +53,10 @@ def open_database(path: Path, commits: int, *, keep_tasks: bool) -> tuple[Databa
         if _is_damage(error):
             raise _damaged(path, error) from error
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-            raise StoreUnavailable(
+            raise UnavailableNow(
                 f"the store {path} cannot be opened: another program has it open: end that one"
             ) from error
-        kind = DiskFails if _is_of_disk(error) else StoreUnavailable
+        kind = UnavailableNow if _is_of_disk(error) else StoreUnavailable
         raise kind(f"the store {path} cannot be opened: {error}") from error
     except (sqlite3.DatabaseError, Damaged) as error:
         raise _damaged(path, error) from error
@@ -88,16 +87,16 @@ def _take_stock(database: Database, noted: int, *, keep_tasks: bool) -> Stock:
     rows = database.connection.execute(f"select {', '.join(COLUMNS)} from tasks order by number")  # noqa: S608 - our own columns
     for row in rows:
         seed = verify(row)
-        if row[_LARGE] != large.pop(row[0], 0):
-            raise Damaged(f"a part of task number {row[0]} is missing")
-        if row[_COMPLETED_AT] is None:
-            stock.live[row[1]] = entry = entry_of(row, seed)
+        if row[LARGE] != large.pop(row[NUMBER], 0):
+            raise Damaged(f"a part of task number {row[NUMBER]} is missing")
+        if row[COMPLETED_AT] is None:
+            stock.live[row[TASK_ID]] = entry = entry_of(row, seed)
             if keep_tasks and not entry.large:
                 entry.task = task_of(row, {})
         else:
-            stock.ended_bytes += row[_SIZE]
-        if row[0] > last_number:
-            raise Damaged(f"task number {row[0]} was never given away")
+            stock.ended_bytes += row[SIZE]
+        if row[NUMBER] > last_number:
+            raise Damaged(f"task number {row[NUMBER]} was never given away")
     if large:
         raise Damaged(f"task number {min(large)} is missing")
     return stock

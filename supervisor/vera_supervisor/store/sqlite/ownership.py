@@ -1,5 +1,6 @@
-"""One worker owns the files of a store, and nobody else can put other ones in their place."""
+"""One worker owns the files of a store, and nobody else can replace them."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -7,13 +8,14 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from vera_supervisor.store.protocol import StoreUnavailable
+from vera_supervisor.store.protocol import StoreUnavailable, UnavailableNow
+from vera_supervisor.trusted_files import is_safe_directory, sync_directory
 
 #: What SQLite, or we, put beside the database.
 COMPANIONS: Final = ("-wal", "-shm", "-journal", ".lock")
+_OF_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _PRIVATE_DIRECTORY: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
-_OTHERS_WRITE: Final = 0o022
 #: `struct flock` for a write lock on a whole file; the pid of an OFD lock is 0.
 _WHOLE_FILE: Final = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
@@ -40,7 +42,8 @@ def own(path: Path) -> int:
             os.close(lock)
             raise
     except OSError as error:
-        raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from error
+        kind = UnavailableNow if error.errno in _OF_DISK else StoreUnavailable
+        raise kind(f"the store {path} cannot be opened: {error.strerror}") from error
     return lock
 
 
@@ -61,22 +64,12 @@ def _claim_directory(directory: Path) -> None:
         directory = directory.parent
     for each in reversed(missing):
         each.mkdir(_PRIVATE_DIRECTORY)
-        _sync_directory(each.parent)
-    found = (missing[0] if missing else directory).stat()
-    if found.st_uid not in (os.geteuid(), 0) or stat.S_IMODE(found.st_mode) & _OTHERS_WRITE:
+        sync_directory(each.parent)
+    if not is_safe_directory(missing[0] if missing else directory):
         raise StoreUnavailable(
             f"the directory {directory} may be written by other users: give the store a directory "
             f"that belongs to this one alone (chmod 700)"
         )
-
-
-def _sync_directory(directory: Path) -> None:
-    """See to it that what was made in a directory is there after a power cut."""
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _open_private(path: Path) -> int:

@@ -31,6 +31,12 @@ COLUMNS: Final = (
 )
 CHANGING: Final = COLUMNS[COLUMNS.index("status") :]
 Row: TypeAlias = tuple[Any, ...]
+#: Where some of them stand in a row.
+NUMBER, TASK_ID, COMPLETED_AT, SIZE, LARGE = map(
+    COLUMNS.index, ("number", "task_id", "completed_at", "size", "large")
+)
+_FIXED: Final = slice(COLUMNS.index("status"))
+_MAY_CHANGE: Final = slice(COLUMNS.index("status"), COLUMNS.index("checksum"))
 
 #: The bits of `large`, which are also the names of its parts.
 PAYLOAD, RESULT, OUTPUT = 1, 2, 4
@@ -164,27 +170,28 @@ def verify(row: Row) -> int:
     """Raise Damaged unless a row is as it was written; return the checksum of its fixed columns."""
     try:
         seed = _seed(row)
-        if _checksum(seed, row[6:13]) == row[13]:
+        if _checksum(seed, row[_MAY_CHANGE]) == row[-1]:
             return seed
     except (AttributeError, TypeError, ValueError, struct.error):
         pass  # a flipped bit may change a value's type
-    raise Damaged(f"the row of task number {row[0]} is not as it was written")
+    raise Damaged(f"the row of task number {row[NUMBER]} is not as it was written")
 
 
 def entry_of(row: Row, seed: int) -> Entry:
     """Return the entry of a task that has not ended, from its row and what `verify` returned."""
-    state = _state(row[10])
-    return Entry(row[0], row[1], seed, row[8], row[9], _STATUS[row[6]], state, row[12])
+    status, _, size, large, state, _, output = row[_MAY_CHANGE]
+    number, task_id = row[NUMBER], row[TASK_ID]
+    return Entry(number, task_id, seed, size, large, _STATUS[status], _state(state), output)
 
 
 def task_of(row: Row, parts: Mapping[int, bytes]) -> Task:
     """Return the task that a verified row and its large parts hold."""
-    _, task_id, function, tags, rest, payload = row[:6]
+    _, task_id, function, tags, rest, payload = row[_FIXED]
     more = _decode_rest(rest)
     return Task(  # name by name: a dictionary in between takes three times as long
         task_id=task_id,
         function=intern(function),  # there are few, and each is held once
-        payload=parts[PAYLOAD] if row[9] & PAYLOAD else payload,
+        payload=parts[PAYLOAD] if row[LARGE] & PAYLOAD else payload,
         priority=more.priority,
         timeout_s=more.timeout_s,
         queued_at=more.queued_at,
@@ -194,6 +201,7 @@ def task_of(row: Row, parts: Mapping[int, bytes]) -> Task:
         expires_at=more.expires_at,
         depends_on=more.depends_on,
         on_dependency_failure=more.on_dependency_failure,
+        requirements=more.requirements,
         tags=() if tags is None else _decode_tags(tags),
         metadata=more.metadata,
         retry_of=more.retry_of,
@@ -220,19 +228,20 @@ def record_of_entry(entry: Entry, task: Task) -> Record:
 
 def record_of(row: Row, parts: Mapping[int, bytes]) -> Record:
     """Return the record that a verified row and its large parts hold."""
-    state = _state(row[10])
+    status, completed_at, _, large, encoded, result, output = row[_MAY_CHANGE]
+    state = _state(encoded)
     return Record(
         task=task_of(row, parts),
-        number=row[0],
-        status=_STATUS[row[6]],
+        number=row[NUMBER],
+        status=_STATUS[status],
         attempt=state.attempt,
         spent=state.spent,
         ready_at=state.ready_at,
         started_at=state.started_at,
-        completed_at=row[7],
-        result=parts[RESULT] if row[9] & RESULT else row[11],
+        completed_at=completed_at,
+        result=parts[RESULT] if large & RESULT else result,
         failure=state.failure,
-        output=parts[OUTPUT] if row[9] & OUTPUT else row[12] or b"",
+        output=parts[OUTPUT] if large & OUTPUT else output or b"",
     )
 
 
@@ -242,7 +251,7 @@ def _state(encoded: bytes) -> State:
 
 
 def _seed(row: Row) -> int:
-    number, task_id, function, tags, rest, payload = row[:6]
+    number, task_id, function, tags, rest, payload = row[_FIXED]
     words = (task_id + function + (tags or "")).encode()  # raises where one is no text
     return crc32(b"".join((words, rest, payload or b"")), number & _CRC_MASK)
 

@@ -1,4 +1,4 @@
-"""The durable store as the event loop sees it: writes are told, answers come back as calls."""
+"""The durable store as the event loop sees it: writes are handed over, answers come as calls."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vera_supervisor.clock import SystemClock
-from vera_supervisor.effects import AddTask, FinishTask, RequeueTask, StartAttempt
+from vera_supervisor.scheduling.effects import AddTask, FinishTask, RequeueTask, StartAttempt
 from vera_supervisor.store.protocol import (
     Added,
     Done,
@@ -22,6 +22,7 @@ from vera_supervisor.store.protocol import (
 from vera_supervisor.store.sqlite.batch import Write
 from vera_supervisor.store.sqlite.database import Database
 from vera_supervisor.store.sqlite.ownership import own
+from vera_supervisor.store.sqlite.rows import NUMBER
 from vera_supervisor.store.sqlite.versions import wal_reset_warning
 from vera_supervisor.store.sqlite.writer import Parcel, Settled, Writer
 from vera_worker.lifecycle import TERMINAL
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds for which a start that nobody waits for may wait for company in its commit.
+#: Seconds for which a start that nobody waits for may wait for others to share its commit.
 START_DELAY_S: Final = 0.02
 #: When so many writes come at once, the next ones are gathered for so long: a commit costs the same
 #: for few tasks as for many, and each one makes two threads contend for Python's lock.
@@ -120,7 +121,7 @@ class SqliteStore:
         return forgotten
 
     async def prune(self, now: float) -> int:
-        """Forget ended tasks that are too old or too many, some at a time."""
+        """Forget ended tasks that are too old or too many; raise StoreUnavailable."""
         forgotten = 0
         while some := await self._ask(lambda writer: writer.prune(now)):
             forgotten += some
@@ -261,7 +262,7 @@ def _next_records(
             records.append(database.record(row))
             room -= _bytes_of(records[-1])
             if room < 0:
-                return records, row[0]
+                return records, row[NUMBER]
         return records, found.before
 
     return ask

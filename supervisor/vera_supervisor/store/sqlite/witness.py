@@ -1,9 +1,9 @@
 """How many commits were acknowledged, noted outside the database.
 
-SQLite takes a log that is cut short or altered for the torn end of the last transaction and goes on
-without what it held. The witness tells the two apart: it is written after a commit is durable
+SQLite takes a log that was cut short or altered for the torn end of the last transaction, and goes
+on without what it held. The witness tells the two apart: it is written after a commit is durable
 and before the commit is acknowledged, so a database with fewer commits has lost some. It is not
-synced: after a loss of power it may be old, which makes it say less and never too much.
+synced: after a loss of power it may be out of date, and then claims too little, but never too much.
 """
 
 import os

@@ -108,6 +108,8 @@ class Writer:
         """Read from the database; raise StoreUnavailable."""
         try:
             return ask(self._database)
+        except sqlite3.ProgrammingError as error:  # it is closed, and cannot be opened anew
+            raise StoreUnavailable(self._fault or str(error)) from error
         except (sqlite3.Error, Damaged) as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
 

@@ -1,0 +1,1 @@
+"""Every decision about tasks and executors. Pure: no clock, no I/O, no loop."""
