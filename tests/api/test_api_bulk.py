@@ -96,6 +96,9 @@ def test_all_tasks_are_meant_only_where_that_is_said(node: WorkerProcess, path: 
         problem = assert_problem(post(node, path, {"status": status}), 422, field="status")
         assert problem["detail"] == f"status: one of {possible} is expected"
     assert_problem(post(node, path, {"status": 1}), 422, field="status")
+    twice = b'{"tag": "a", "tag": "b"}'
+    answer = node.client.post(path, content=twice, headers={"content-type": "application/json"})
+    assert_problem(answer, 422, field="tag")
 
 
 def cancelling(bench: Bench, **which: Any) -> "asyncio.Task[Cancelled]":

@@ -182,6 +182,16 @@ def test_what_cannot_be_executed(node: WorkerProcess, name: str) -> None:
     assert_problem(node.client.post("/execute", content=content, headers=JSON), status, field)
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/cancel", "/tasks/purge"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000])
+def test_what_is_asked_of_many_is_not_followed_into_the_depth(
+    node: WorkerProcess, path: str, content: bytes
+) -> None:
+    answer = node.client.post(path, content=content, headers=JSON)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_registered_functions_can_be_named(node: WorkerProcess, name: str) -> None:
     for path in ("/task/submit", "/execute"):

@@ -1,7 +1,11 @@
 """What a catalogue of functions says of limits that hold nobody to anything."""
 
+import pytest
+
 from vera_supervisor.catalogue import Catalogue
-from vera_supervisor.config.work import FunctionLimits
+from vera_supervisor.config import Config
+from vera_supervisor.config.work import FunctionLimits, Limits
+from vera_supervisor.supervisor import warn_of_doubts
 from vera_worker.handlers import FunctionInfo, TaskOptions
 from vera_worker.tasks import Isolation
 
@@ -54,3 +58,15 @@ def test_the_configuration_has_the_last_word_on_memory_however_it_puts_it() -> N
         "in_steps": (2**22, 2**23),
     }
     assert catalogue.doubts == []
+
+
+def test_memory_of_all_tasks_in_one_size_and_in_steps(caplog: pytest.LogCaptureFixture) -> None:
+    one, steps = Limits(task_memory=2**20), Limits(memory_tiers=(2**21,))
+    both = Limits(task_memory=2**20, memory_tiers=(2**21,))
+    for limits in (one, steps, both):
+        warn_of_doubts(Config(limits=limits), Catalogue([], {}))
+    (said,) = caplog.messages
+    assert said == (
+        "limits.task_memory holds nobody to anything: limits.memory_tiers is set as well; "
+        "take one of them out"
+    )

@@ -9,7 +9,7 @@ from vera_supervisor.api.answers import Cancelled, Purged
 from vera_supervisor.api.problems import Problem
 from vera_supervisor.api.requests import json_body
 from vera_supervisor.api.responses import json_response
-from vera_supervisor.api.schemas import Filter, decode_filter, decoded
+from vera_supervisor.api.schemas import Filter, decode_filter, decoded, refuse_twin_keys
 from vera_supervisor.api.services import Services
 from vera_supervisor.scheduling import events as ev
 from vera_supervisor.store.protocol import Query
@@ -39,7 +39,9 @@ def add_routes(app: Quart, services: Services) -> None:
 
 
 async def _filter(statuses: frozenset[Status]) -> Filter:
-    which = decoded(decode_filter, await json_body())
+    body = await json_body()
+    which = decoded(decode_filter, body)
+    refuse_twin_keys(body)
     said = which.status is not None or which.function is not None or which.tag is not None
     if said == which.all:
         raise Problem(422, 'give status, function or tag, or else {"all": true}')

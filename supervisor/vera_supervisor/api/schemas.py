@@ -220,6 +220,13 @@ def decoded(decode: Callable[[bytes | Raw], T], data: bytes | Raw, within: str =
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         where = f"{within}: " if within else ""
         raise Problem(400, f"{where}this is not JSON: {error}", field=within or None) from error
+    except RecursionError:
+        raise too_deep() from None
+
+
+def too_deep() -> Problem:
+    """Return what to say of lists in lists in lists, which no reader here follows to their end."""
+    return Problem(422, "the body is nested too deeply")
 
 
 def _misfit(said: str, within: str) -> Problem:

@@ -18,6 +18,7 @@ from vera_supervisor.api.schemas import (
     decode_submission,
     decoded,
     refuse_twin_keys,
+    too_deep,
 )
 from vera_supervisor.api.sender import SENDER
 from vera_supervisor.api.services import Services
@@ -93,7 +94,7 @@ def _task_of(asked: Callable[[bytes], Submission], body: bytes, services: Servic
         task = make_task(asked(body), services)
         refuse_twin_keys(body)
     except RecursionError:
-        raise Problem(422, "the body is nested too deeply") from None
+        raise too_deep() from None
     return task
 
 
