@@ -25,6 +25,11 @@ SETTINGS = {
     "QUEUE_SIZE": "100000",
     "MAX_WORKERS": "1",
     "VERA_SERVER__MAX_WAIT": "0.1",
+    # It finds out what functions there are, calls them, and waits for no answer longer than 30 s.
+    "modules": "vera_executor.demo",
+    "TASK_TIMEOUT": "1",
+    "VERA_LIMITS__MAX_TASK_TIMEOUT": "1",
+    "VERA_LIMITS__KILL_GRACE": "0.1",
 }
 SUMMARY = re.compile(r"^  ([0-9]+) generated, ([0-9]+) passed", re.MULTILINE)
 
