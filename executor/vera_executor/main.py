@@ -41,6 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...]
     max_payload_bytes: int
     max_result_bytes: int
+    #: How much nicer than the supervisor this process and all that it starts are.
+    nice: int = 0
     #: Where sandboxed attempts have their directories.
     sandboxes: str | None = None
     #: Variables that are set before the modules are loaded.
@@ -66,6 +68,7 @@ def run(link: socket.socket, output: SentFd, stack: SentFd, settings: Settings) 
     os.setsid()  # out of reach of the terminal's Ctrl-C: the supervisor decides who stops
     process_tree.become_subreaper()
     _offer_to_the_oom_killer()
+    _give_way(settings.nice)
     streams, stack_fd = Streams(output.detach()), stack.detach()
     _keep_from_subprocesses()
     faulthandler.enable(stack_fd)
@@ -106,6 +109,17 @@ def _offer_to_the_oom_killer() -> None:
     with suppress(OSError), open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
         if int(file.read()) < OOM_SCORE:
             file.write(str(OOM_SCORE))
+
+
+def _give_way(increment: int) -> None:
+    """Where the processors do not suffice, the supervisor comes first: it feeds the others.
+
+    Where the kernel groups processes by session it heeds the niceness of sessions instead; without
+    privileges it lets that be set ten times a second only, and then this one stays as it is.
+    """
+    nice = os.nice(increment)
+    with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
+        file.write(str(nice))
 
 
 def _keep_from_subprocesses() -> None:

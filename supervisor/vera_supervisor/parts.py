@@ -72,6 +72,7 @@ def code_on_trial(groups: Groups | None, config: Config) -> AbstractAsyncContext
         modules=config.tasks.modules,
         max_payload_bytes=config.limits.max_body,
         max_result_bytes=config.limits.max_result,
+        nice=config.executor.nice,
         warm_ups=warm_ups(config),
     )
     return on_trial(settings, groups, outfits(config), config.executor.start_timeout)

@@ -12,6 +12,7 @@ from tests.executor.conftest import Start
 from tests.executor.harness import (
     MAX_PAYLOAD_BYTES,
     MAX_RESULT_BYTES,
+    SAMPLES,
     Child,
     StandIn,
     Watched,
@@ -41,6 +42,16 @@ def _await_trouble(child: Child, function: str) -> None:
 
 def test_an_executor_goes_before_others_when_memory_runs_out(child: Child) -> None:
     assert int(Path(f"/proc/{child.pid}/oom_score_adj").read_text()) >= main.OOM_SCORE
+
+
+def test_an_executor_and_what_it_starts_give_way_where_processors_are_scarce(start: Start) -> None:
+    child = start(*SAMPLES, nice=3)
+    child.ready()
+    nice = os.getpriority(os.PRIO_PROCESS, 0) + 3
+    assert os.getpriority(os.PRIO_PROCESS, child.pid) == nice
+    session = Path(f"/proc/{child.pid}/autogroup")
+    if os.geteuid() == 0 and session.exists():  # others may set it ten times a second only
+        assert session.read_text().endswith(f"nice {nice}\n")
 
 
 # After the task

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from tests.support.patience import until
+from tests.support.processes import executors
 from tests.support.worker_process import WorkerProcess
 
 
@@ -91,3 +92,9 @@ def test_what_a_task_needs_is_its_own_while_it_runs(tmp_path: Path) -> None:
         assert 'admission_blocked{reason="reservation"} 1.0' in metrics
         assert node.client.delete(f"/task/{first}").status_code == 200
         assert node.record(second, wait=60)["status"] == "completed"
+
+
+def test_executors_give_way_to_the_supervisor(tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path) as node:
+        own = psutil.Process(node.process.pid).nice()
+        assert {psutil.Process(pid).nice() - own for pid in executors(node)} == {5}

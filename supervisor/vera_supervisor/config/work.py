@@ -55,6 +55,11 @@ class Executor:
         Flag(),
         "Whether executors get control groups where this worker may make them, or never.",
     )
+    nice: int = key(
+        5,
+        Integer(0, 19),
+        "How much executors give way to the supervisor, and to all else, where CPUs are scarce.",
+    )
     max_tasks: int = key(
         0,
         Integer(0),
