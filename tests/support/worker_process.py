@@ -89,9 +89,10 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for pid in self.survivors():
-            with suppress(ProcessLookupError):  # it was about to die anyway
-                os.kill(pid, signal.SIGKILL)
+        while survivors := self.survivors():  # while they are looked for, they may still fork
+            for pid in survivors:
+                with suppress(ProcessLookupError):  # it was about to die anyway
+                    os.kill(pid, signal.SIGKILL)
 
     def submit(self, function: str, *args: Any, wait: float | None = None, **fields: Any) -> Any:
         """Submit a task and return the decoded answer, which must be a 2xx."""
