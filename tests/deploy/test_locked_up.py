@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ pytestmark = [
 #: Every mount is read-only, but those of the kernel's own that are so in containers neither; then
 #: all capabilities go, for good.
 _LOCK_UP: Final = """#!/bin/sh
+unset COVERAGE_PROCESS_CONFIG  # it would have nowhere to write
 exec unshare --mount sh -ec '
 mount --bind {place} {place}
 for each in $(awk "\\$3 !~ /^(proc|devpts|devtmpfs)$/ {{print \\$2}}" /proc/self/mounts); do
@@ -28,9 +30,16 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs {python} "$@"' s
 
 
 @pytest.fixture
-def locked_up(tmp_path: Path) -> Iterator[WorkerProcess]:
+def short_path() -> Iterator[Path]:
+    """Return a directory that sockets may lie below: their paths are of 107 bytes at most."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def locked_up(tmp_path: Path, short_path: Path) -> Iterator[WorkerProcess]:
     """Run a worker that would have control groups, if it could."""
-    place, python = tmp_path / "place", tmp_path / "python"
+    place, python = short_path / "place", tmp_path / "python"
     (place / "tmp").mkdir(parents=True)
     python.write_text(_LOCK_UP.format(place=place, python=sys.executable))
     python.chmod(0o700)
