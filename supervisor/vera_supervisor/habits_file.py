@@ -13,13 +13,14 @@ import msgspec
 
 from vera_supervisor.scheduling.habits import Habit, Habits
 from vera_supervisor.store.url import database_path
-from vera_supervisor.trusted_files import write_private
+from vera_supervisor.trusted_files import read_kept, write_private
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two writes, if there is something new.
 KEEP_INTERVAL_S: Final = 30.0
 _SUFFIX: Final = ".habits.json"
+_decoder: Final = msgspec.json.Decoder(dict[str, Habit])
 
 
 def habits_file(database: Path) -> Path:
@@ -29,13 +30,7 @@ def habits_file(database: Path) -> Path:
 
 def read_habits(file: Path) -> dict[str, Habit]:
     """Return what an earlier run kept; nothing where there is none."""
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Habit])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s is left out, and its functions are measured anew: %s", file, error)
-        return {}
+    return read_kept(file, _decoder, "and its functions are measured anew")
 
 
 def write_habits(file: Path, habits: dict[str, Habit]) -> None:

@@ -12,11 +12,12 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from vera_supervisor.trusted_files import write_private
+from vera_supervisor.trusted_files import read_kept, write_private
 
 log = logging.getLogger(__name__)
 
 _SUFFIX: Final = ".schedules.json"
+_decoder: Final = msgspec.json.Decoder(dict[str, int])
 
 
 class ScheduleMarks:
@@ -25,7 +26,10 @@ class ScheduleMarks:
     def __init__(self, database: Path | None) -> None:
         """Read what an earlier run noted; without a database nothing is kept."""
         self._file = None if database is None else database.with_name(database.name + _SUFFIX)
-        self._dealt_with = {} if self._file is None else _read(self._file)
+        self._dealt_with: dict[str, int] = {}
+        if self._file is not None:
+            forgotten = "the store must know what schedules have done"
+            self._dealt_with = read_kept(self._file, _decoder, forgotten)
         self._writing = anyio.Lock()
 
     def get(self, schedule: str) -> int | None:
@@ -43,13 +47,3 @@ class ScheduleMarks:
                 await anyio.to_thread.run_sync(write_private, self._file, content)
             except OSError as error:
                 log.warning("what schedules have done could not be noted: %s", error)
-
-
-def _read(file: Path) -> dict[str, int]:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, int])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.MsgspecError) as error:
-        log.warning("%s is left out, the store must know what schedules have done: %s", file, error)
-        return {}

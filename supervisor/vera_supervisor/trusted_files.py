@@ -1,9 +1,16 @@
-"""What makes a file or a directory one that a worker can rely on, and keeps it on disk."""
+"""What makes a file or a directory one that a worker can rely on, and what it keeps there."""
 
+import logging
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept")
 
 _OTHERS_WRITE: Final = 0o022
 _PRIVATE_FILE: Final = 0o600
@@ -32,6 +39,22 @@ def sync_directory(directory: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def read_kept(
+    file: Path, decoder: msgspec.json.Decoder[dict[str, Kept]], consequence: str
+) -> dict[str, Kept]:
+    """Return what an earlier run kept: nothing where there is no file.
+
+    One that is damaged is left out, and the log says so with what comes of that.
+    """
+    try:
+        return decoder.decode(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("%s is left out, %s: %s", file, consequence, error)
+        return {}
 
 
 def write_private(file: Path, content: bytes) -> None:
